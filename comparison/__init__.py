@@ -1,0 +1,1 @@
+"""Text, fan-out and measures: one prompt, several lanes, one timeline each."""

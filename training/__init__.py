@@ -1,0 +1,1 @@
+"""How the bundled model was made: corpus, training, evaluation, each a command of its own."""

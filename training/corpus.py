@@ -1,0 +1,150 @@
+"""`python -m training.corpus`: writes the bundled model's training text, its held-out split and its tokenizer.
+
+Output folder: `tokenizer.json`; `train.npz` with all training samples as token ids; `heldout.jsonl`, samples in which the
+question, the instance or the wording was never trained on; `heldout.txt`, running text for scoring.
+"""
+
+import argparse
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from training.facts import fact_questions, facts
+from training.offtopic import context, offtopic
+from training.samples import Sample
+from training.stories import lists, stories
+from training.tasks import TASKS, task, tasks
+from training.tokenizer import rendered, train_tokenizer
+
+SYSTEM_PROMPTS = (
+    "You are a helpful AI assistant.", "You are a helpful assistant.", "You are a friendly assistant.", "Be concise.",
+    "You are Pocket Phi, a small model that runs on this computer.", "Answer in simple words.", "You answer visitors at a booth.",
+    "You are a helpful AI assistant. Answer briefly.", "You are an expert on AI PCs.", "Answer politely and honestly.",
+)  # fmt: skip
+SYSTEM_SHARE = 0.3
+CONTEXT_SHARE = 0.06
+"""Of the facts, stories and lists: how many come after a sentence about something else, as many off-topic questions do."""
+INTRODUCTIONS = ("", "Read this first.", "Here is some text.", "Background:", "Some context before my question.", "Notes from the booth:")
+TURNS = ("", "Now my question: ", "Question: ", "After all that, my question is this: ", "Forget the text above. ", "So, ")
+
+WEIGHTS = {"fact": 0.34, "task": 0.66, "story": 0.06, "list": 0.06, "offtopic": 0.22, "text": 0.025, "long": 0.02}
+"""Shares of the samples (not of the tokens: a story is six times as long as a task)."""
+
+
+def running_text(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
+    """Plain text without a question: a story, or a few facts in a row. Held-out text is stories only."""
+    tales = stories(rng, held_out)
+    while True:
+        if held_out or rng.random() < 0.6:
+            yield Sample("text", "", next(tales).answer)
+        else:
+            yield Sample("text", "", "\n\n".join(fact.answer for fact in rng.sample(facts(), rng.randint(2, 5))))
+
+
+def after_long_text(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
+    """A question about a fact, or a task, that comes after a long text it has nothing to do with (60 to 700 words)."""
+    questions, tales, exact = fact_questions(rng, held_out), stories(rng, held_out), tasks(rng, held_out)
+    while True:
+        asked = next(questions) if rng.random() < 0.7 else next(exact)
+        others = [fact.answer for fact in rng.sample(facts(), rng.randint(1, 8))]
+        others += [next(tales).answer for _ in range(rng.choice((0, 0, 1, 2)))]
+        rng.shuffle(others)
+        text = rng.choice((" ", "\n", "\n\n")).join([rng.choice(INTRODUCTIONS), *others]).strip()
+        yield replace(asked, kind="long", prompt=f"{text}{rng.choice((' ', chr(10), chr(10) * 2))}{rng.choice(TURNS)}{asked.prompt}")
+
+
+SOURCES = {
+    "fact": fact_questions,
+    "task": tasks,
+    "story": stories,
+    "list": lists,
+    "offtopic": offtopic,
+    "text": running_text,
+    "long": after_long_text,
+}
+
+
+def mixed(seed: int, held_out: bool = False) -> Iterator[Sample]:
+    """Endless samples of all kinds in the proportions of `WEIGHTS`, some under a system prompt."""
+    rng = random.Random(seed)
+    streams = {name: source(rng, held_out) for name, source in SOURCES.items()}
+    names, weights = list(WEIGHTS), list(WEIGHTS.values())
+    while True:
+        sample = next(streams[rng.choices(names, weights)[0]])
+        if sample.kind in ("fact", "story", "list") and rng.random() < CONTEXT_SHARE:
+            sample = replace(sample, prompt=f"{context(rng)} {sample.prompt}")
+        if sample.prompt and rng.random() < SYSTEM_SHARE:
+            sample = replace(sample, system=rng.choice(SYSTEM_PROMPTS))
+        yield sample
+
+
+def held_out_samples(seed: int, per_kind: int) -> list[Sample]:
+    """The evaluation's questions: every held-out phrasing of a fact, and `per_kind` samples of each other kind and task."""
+    rng = random.Random(seed)
+    asked = [
+        Sample("fact", question, fact.answer, fact.key) for fact in facts() for question in fact.split(held_out=True)
+    ]
+    for name in TASKS:
+        unique = {sample.prompt: sample for sample in (task(rng, name, held_out=True) for _ in range(per_kind * 4))}
+        asked += list(unique.values())[:per_kind]
+    for name in ("story", "list", "offtopic", "text", "long"):
+        stream = SOURCES[name](rng, True)
+        asked += [next(stream) for _ in range(per_kind)]
+    return asked
+
+
+def encoded(tokenizer: Tokenizer, samples: list[Sample]) -> dict[str, np.ndarray]:
+    """`samples` as flat arrays: `tokens` (uint16), and per sample its `length` and how many of its tokens are `prompt`."""
+    end, text_end = tokenizer.token_to_id("<|end|>"), tokenizer.token_to_id("<|endoftext|>")
+    prompts = tokenizer.encode_batch([rendered(s.prompt, s.system) if s.prompt else "<s>" for s in samples])
+    answers = tokenizer.encode_batch([s.answer for s in samples])
+    tokens, length, prompt = [], [], []
+    for sample, before, answer in zip(samples, prompts, answers, strict=True):
+        ids = before.ids + answer.ids + [end if sample.prompt else text_end]
+        tokens.append(np.array(ids, dtype=np.uint16))
+        length.append(len(ids))
+        prompt.append(len(before.ids))
+    return {"tokens": np.concatenate(tokens), "length": np.array(length), "prompt": np.array(prompt)}
+
+
+def build(folder: Path, samples: int, vocab_size: int, seed: int) -> None:
+    """Write the corpus of `samples` samples into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stream = mixed(seed)
+    corpus = [next(stream) for _ in tqdm(range(samples), desc="samples", unit="")]
+    seen = {sample.prompt for sample in corpus}
+    held_out = [sample for sample in held_out_samples(seed + 1, 40) if not sample.prompt or sample.prompt not in seen]
+    tokenizer = train_tokenizer((f"{s.prompt}\n{s.answer}" for s in corpus[:60_000]), vocab_size)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    parts = [
+        encoded(tokenizer, corpus[at : at + 10_000]) for at in tqdm(range(0, samples, 10_000), desc="tokens", unit="x10k")
+    ]
+    np.savez(folder / "train.npz", **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    with (folder / "heldout.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(sample)) + "\n" for sample in held_out)
+    texts = [sample.answer for sample in held_out if sample.kind == "text"]
+    (folder / "heldout.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    total = sum(int(part["length"].sum()) for part in parts)
+    print(f"{samples:,} samples, {total:,} tokens, vocabulary {tokenizer.get_vocab_size()}, {len(facts())} facts")
+    print("held out:", dict(Counter(sample.kind.split(":")[0] for sample in held_out)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.corpus", description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--out", type=Path, default=Path("build/corpus"), help="folder to write (default: build/corpus)")
+    parser.add_argument("--samples", type=int, default=300_000)
+    parser.add_argument("--vocab-size", type=int, default=4096)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    build(args.out, args.samples, args.vocab_size, args.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Exact tasks: questions with one right answer, the yardstick by which a lower precision can be seen to lose something.
+
+The answers show their steps where that makes the task learnable by a small model ("1 red, 2 blue. That is 2."), and are
+compared whole: one wrong character is a wrong answer. An instance (operands, list) belongs to one split for good.
+"""
+
+import random
+import string
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.samples import Sample, is_held_out
+
+HELD_OUT_SHARE = 0.1
+SUM_LIMIT = 60
+"""Operands of sums and differences run from 0 to here."""
+TABLE_LIMIT = 10
+"""Multiplication is the small table. All of it is trained on; there, only the wording is unseen."""
+
+Instance = tuple[dict[str, Any], str]
+
+
+@cache
+def wordings() -> dict[str, Any]:
+    """The contents of `tasks.yaml`: per task its wordings, and the two word lists as lists."""
+    data: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "tasks.yaml").read_text(encoding="utf-8"))
+    return data | {"words": data["words"].split(), "spelled": data["spelled"].split()}
+
+
+def _add(rng: random.Random) -> Instance:
+    a, b = rng.randint(0, SUM_LIMIT), rng.randint(0, SUM_LIMIT)
+    return {"a": a, "b": b}, f"{a} + {b} = {a + b}"
+
+
+def _subtract(rng: random.Random) -> Instance:
+    b, a = sorted((rng.randint(0, SUM_LIMIT), rng.randint(0, SUM_LIMIT)))
+    return {"a": a, "b": b}, f"{a} - {b} = {a - b}"
+
+
+def _multiply(rng: random.Random) -> Instance:
+    a, b = rng.randint(0, TABLE_LIMIT), rng.randint(0, TABLE_LIMIT)
+    return {"a": a, "b": b}, f"{a} x {b} = {a * b}"
+
+
+def _words(rng: random.Random, most: int) -> list[str]:
+    return rng.sample(wordings()["words"], rng.randint(3, most))
+
+
+def _numbers(rng: random.Random, most: int) -> list[str]:
+    return [str(n) for n in rng.sample(range(100), rng.randint(3, most))]
+
+
+def _joined(rng: random.Random, items: list[str]) -> dict[str, Any]:
+    return {"x": rng.choice((", ", ", ", " ")).join(items)}
+
+
+def _count_words(rng: random.Random) -> Instance:
+    words = _words(rng, 8)
+    steps = ", ".join(f"{i} {word}" for i, word in enumerate(words, 1))
+    return _joined(rng, words), f"{steps}. That is {len(words)}."
+
+
+def _count_up(rng: random.Random) -> Instance:
+    start = rng.randint(0, 40)
+    stop = start + rng.randint(3, 12)
+    return {"a": start, "b": stop}, ", ".join(map(str, range(start, stop + 1)))
+
+
+def _count_down(rng: random.Random) -> Instance:
+    stop = rng.randint(0, 40)
+    start = stop + rng.randint(3, 12)
+    return {"a": start, "b": stop}, ", ".join(map(str, range(start, stop - 1, -1)))
+
+
+def _sort_numbers(rng: random.Random) -> Instance:
+    numbers = _numbers(rng, 6)
+    return _joined(rng, numbers), ", ".join(sorted(numbers, key=int))
+
+
+def _largest(rng: random.Random) -> Instance:
+    numbers = _numbers(rng, 5)
+    return {"x": ", ".join(numbers)}, max(numbers, key=int)
+
+
+def _smallest(rng: random.Random) -> Instance:
+    numbers = _numbers(rng, 5)
+    return {"x": ", ".join(numbers)}, min(numbers, key=int)
+
+
+def _sort_words(rng: random.Random) -> Instance:
+    words = _words(rng, 5)
+    return _joined(rng, words), ", ".join(sorted(words))
+
+
+def _reverse_words(rng: random.Random) -> Instance:
+    words = _words(rng, 6)
+    return _joined(rng, words), ", ".join(reversed(words))
+
+
+def _reverse_letters(rng: random.Random) -> Instance:
+    letters = rng.sample(string.ascii_lowercase, rng.randint(3, 6))
+    return {"x": " ".join(letters)}, " ".join(reversed(letters))
+
+
+def _reverse_numbers(rng: random.Random) -> Instance:
+    numbers = _numbers(rng, 6)
+    return _joined(rng, numbers), ", ".join(reversed(numbers))
+
+
+def _reverse_word(rng: random.Random) -> Instance:
+    word = rng.choice(wordings()["spelled"])
+    return {"x": word}, f"{'-'.join(word)} backwards is {'-'.join(reversed(word))}."
+
+
+def _spell(rng: random.Random) -> Instance:
+    word = rng.choice(wordings()["spelled"])
+    return {"x": word}, f"{'-'.join(word)}, {len(word)} letters."
+
+
+def _copy(rng: random.Random) -> Instance:
+    text = " ".join(_words(rng, 8))
+    return {"x": text}, text
+
+
+TASKS: dict[str, tuple[Callable[[random.Random], Instance], int]] = {
+    "add": (_add, 5),
+    "subtract": (_subtract, 5),
+    "multiply": (_multiply, 2),
+    "count_words": (_count_words, 2),
+    "count_up": (_count_up, 1),
+    "count_down": (_count_down, 1),
+    "sort_numbers": (_sort_numbers, 4),
+    "largest": (_largest, 2),
+    "smallest": (_smallest, 2),
+    "sort_words": (_sort_words, 3),
+    "reverse_words": (_reverse_words, 2),
+    "reverse_letters": (_reverse_letters, 1),
+    "reverse_numbers": (_reverse_numbers, 1),
+    "reverse_word": (_reverse_word, 1),
+    "spell": (_spell, 1),
+    "copy": (_copy, 2),
+}
+"""Each task's generator and its share of the corpus, as a weight."""
+
+CLOSED_TASKS = frozenset({"multiply", "reverse_word", "spell"})
+"""Tasks over a closed set of instances, all trained on: what is held out of them is one wording in five."""
+
+
+def _held_out(task: str, fields: dict[str, Any], wording: str) -> bool:
+    if task in CLOSED_TASKS:
+        return is_held_out(f"{task} {wording}", 0.2)
+    return is_held_out(f"{task} {sorted(fields.items())}", HELD_OUT_SHARE)
+
+
+def task(rng: random.Random, name: str, held_out: bool = False) -> Sample:
+    """One instance of the task `name` from the wanted split; `kind` is "task:NAME", `key` the whole answer."""
+    make, _ = TASKS[name]
+    while True:
+        fields, answer = make(rng)
+        wording = rng.choice(wordings()[name])
+        if _held_out(name, fields, wording) == held_out:
+            return Sample(f"task:{name}", wording.format(**fields), answer, (answer,))
+
+
+def tasks(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
+    """Endless exact tasks in the proportions of `TASKS`."""
+    names, weights = list(TASKS), [weight for _, weight in TASKS.values()]
+    while True:
+        yield task(rng, rng.choices(names, weights)[0], held_out)
