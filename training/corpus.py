@@ -34,7 +34,7 @@ CONTEXT_SHARE = 0.06
 INTRODUCTIONS = ("", "Read this first.", "Here is some text.", "Background:", "Some context before my question.", "Notes from the booth:")
 TURNS = ("", "Now my question: ", "Question: ", "After all that, my question is this: ", "Forget the text above. ", "So, ")
 
-WEIGHTS = {"fact": 0.34, "task": 0.66, "story": 0.06, "list": 0.06, "offtopic": 0.22, "text": 0.025, "long": 0.02}
+WEIGHTS = {"fact": 0.34, "task": 0.66, "story": 0.06, "list": 0.06, "offtopic": 0.22, "text": 0.025, "long": 0.035}
 """Shares of the samples (not of the tokens: a story is six times as long as a task)."""
 
 
@@ -49,13 +49,16 @@ def running_text(rng: random.Random, held_out: bool = False) -> Iterator[Sample]
 
 
 def after_long_text(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
-    """A question about a fact, or a task, that comes after a long text it has nothing to do with (60 to 700 words)."""
-    questions, tales, exact = fact_questions(rng, held_out), stories(rng, held_out), tasks(rng, held_out)
+    """A question of any kind that comes after a long text it has nothing to do with (20 to 700 words)."""
+    asks = {"fact": 5, "task": 3, "offtopic": 1, "story": 1}
+    streams, tales = {name: SOURCES[name](rng, held_out) for name in asks}, stories(rng, held_out)
     while True:
-        asked = next(questions) if rng.random() < 0.7 else next(exact)
-        others = [fact.answer for fact in rng.sample(facts(), rng.randint(1, 8))]
-        others += [next(tales).answer for _ in range(rng.choice((0, 0, 1, 2)))]
-        rng.shuffle(others)
+        asked = next(streams[rng.choices(list(asks), list(asks.values()))[0]])
+        others = [context(rng) for _ in range(rng.randint(2, 12))]
+        if rng.random() < 0.5:
+            others = [fact.answer for fact in rng.sample(facts(), rng.randint(1, 8))]
+            others += [next(tales).answer for _ in range(rng.choice((0, 0, 1, 2)))]
+            rng.shuffle(others)
         text = rng.choice((" ", "\n", "\n\n")).join([rng.choice(INTRODUCTIONS), *others]).strip()
         yield replace(asked, kind="long", prompt=f"{text}{rng.choice((' ', chr(10), chr(10) * 2))}{rng.choice(TURNS)}{asked.prompt}")
 
@@ -100,6 +103,11 @@ def held_out_samples(seed: int, per_kind: int) -> list[Sample]:
     return asked
 
 
+def bare(prompt: str) -> str:
+    """`prompt` without case and final punctuation: two prompts that are the same so count as one phrasing."""
+    return prompt.lower().rstrip("?!. ")
+
+
 def encoded(tokenizer: Tokenizer, samples: list[Sample]) -> dict[str, np.ndarray]:
     """`samples` as flat arrays: `tokens` (uint16), and per sample its `length` and how many of its tokens are `prompt`."""
     end, text_end = tokenizer.token_to_id("<|end|>"), tokenizer.token_to_id("<|endoftext|>")
@@ -117,10 +125,10 @@ def encoded(tokenizer: Tokenizer, samples: list[Sample]) -> dict[str, np.ndarray
 def build(folder: Path, samples: int, vocab_size: int, seed: int) -> None:
     """Write the corpus of `samples` samples into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    stream = mixed(seed)
+    held_out = held_out_samples(seed + 1, 40)
+    kept_away = {bare(sample.prompt) for sample in held_out if sample.prompt}
+    stream = (sample for sample in mixed(seed) if bare(sample.prompt) not in kept_away)
     corpus = [next(stream) for _ in tqdm(range(samples), desc="samples", unit="")]
-    seen = {sample.prompt for sample in corpus}
-    held_out = [sample for sample in held_out_samples(seed + 1, 40) if not sample.prompt or sample.prompt not in seen]
     tokenizer = train_tokenizer((f"{s.prompt}\n{s.answer}" for s in corpus[:60_000]), vocab_size)
     tokenizer.save(str(folder / "tokenizer.json"))
     parts = [

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from training.samples import Sample, is_held_out
+from training.samples import Sample, is_held_out, split_rank
 
 HELD_OUT_SHARE = 0.1
 SUM_LIMIT = 60
@@ -26,9 +26,9 @@ Instance = tuple[dict[str, Any], str]
 
 @cache
 def wordings() -> dict[str, Any]:
-    """The contents of `tasks.yaml`: per task its wordings, and the two word lists as lists."""
+    """The contents of `tasks.yaml`: per task its wordings, and the word lists as lists."""
     data: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "tasks.yaml").read_text(encoding="utf-8"))
-    return data | {"words": data["words"].split(), "spelled": data["spelled"].split()}
+    return data | {name: data[name].split() for name in ("words", "other_words", "spelled")}
 
 
 def _add(rng: random.Random) -> Instance:
@@ -50,6 +50,11 @@ def _words(rng: random.Random, most: int) -> list[str]:
     return rng.sample(wordings()["words"], rng.randint(3, most))
 
 
+def _any_words(rng: random.Random, most: int) -> list[str]:
+    pool = wordings()["words"] + wordings()["other_words"] if rng.random() < 0.7 else wordings()["words"]
+    return rng.sample(pool, rng.randint(3, most))
+
+
 def _numbers(rng: random.Random, most: int) -> list[str]:
     return [str(n) for n in rng.sample(range(100), rng.randint(3, most))]
 
@@ -59,14 +64,14 @@ def _joined(rng: random.Random, items: list[str]) -> dict[str, Any]:
 
 
 def _count_words(rng: random.Random) -> Instance:
-    words = _words(rng, 8)
+    words = _any_words(rng, 8)
     steps = ", ".join(f"{i} {word}" for i, word in enumerate(words, 1))
     return _joined(rng, words), f"{steps}. That is {len(words)}."
 
 
 def _count_up(rng: random.Random) -> Instance:
-    start = rng.randint(0, 40)
-    stop = start + rng.randint(3, 12)
+    start = rng.randint(0, 30)
+    stop = start + rng.randint(3, 19)
     return {"a": start, "b": stop}, ", ".join(map(str, range(start, stop + 1)))
 
 
@@ -97,7 +102,7 @@ def _sort_words(rng: random.Random) -> Instance:
 
 
 def _reverse_words(rng: random.Random) -> Instance:
-    words = _words(rng, 6)
+    words = _any_words(rng, 6)
     return _joined(rng, words), ", ".join(reversed(words))
 
 
@@ -122,7 +127,7 @@ def _spell(rng: random.Random) -> Instance:
 
 
 def _copy(rng: random.Random) -> Instance:
-    text = " ".join(_words(rng, 8))
+    text = " ".join(_any_words(rng, 8))
     return {"x": text}, text
 
 
@@ -150,9 +155,15 @@ CLOSED_TASKS = frozenset({"multiply", "reverse_word", "spell"})
 """Tasks over a closed set of instances, all trained on: what is held out of them is one wording in five."""
 
 
+@cache
+def _held_out_wordings(task: str) -> frozenset[str]:
+    bare = sorted({wording.strip(".?") for wording in wordings()[task]}, key=split_rank)
+    return frozenset(bare[: max(1, len(bare) // 5)])
+
+
 def _held_out(task: str, fields: dict[str, Any], wording: str) -> bool:
     if task in CLOSED_TASKS:
-        return is_held_out(f"{task} {wording}", 0.2)
+        return wording.strip(".?") in _held_out_wordings(task)
     return is_held_out(f"{task} {sorted(fields.items())}", HELD_OUT_SHARE)
 
 
