@@ -5,6 +5,8 @@ class LaneError(Exception):
     """A lane ends with this; `kind` is machine-readable, the message is one sentence that says what to do."""
 
     kind = "runtime"
+    log_tail: str = ""
+    """The last lines that the lane's process wrote to its log, where there was one."""
 
 
 class Unavailable(LaneError):
