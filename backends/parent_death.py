@@ -29,16 +29,16 @@ def die_with_parent() -> None:
     if not parent:
         return
     if sys.platform == "linux":
-        _ask_the_kernel()
+        _ask_the_kernel(signal.SIGKILL)
     elif sys.platform != "win32":
         threading.Thread(target=_watch, args=(int(parent),), name="parent-watch", daemon=True).start()
     if sys.platform != "win32" and os.getppid() != int(parent):  # it died before the request was heard
         os._exit(ORPHANED_EXIT)
 
 
-def _ask_the_kernel() -> None:
+def _ask_the_kernel(death_signal: int) -> None:
     pr_set_pdeathsig = 1
-    if ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0) != 0:
+    if ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, death_signal, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
 
 
@@ -49,7 +49,7 @@ def _watch(parent: int) -> None:
 
 
 if sys.platform == "win32":
-    from backends.job_object import tie_to_this_process
+    from backends.job_object import tie_to_this_process as tie_to_this_process
 else:
 
     def tie_to_this_process(pid: int) -> Callable[[], None]:
