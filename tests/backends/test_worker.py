@@ -19,6 +19,10 @@ from backends.worker import _failed, _finish_reason
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def failing(how: str, at: int) -> dict[str, Any]:
+    return {"fail": how, "fail-at": at}
+
+
 class Talk:
     """A conversation with one worker."""
 
@@ -95,7 +99,7 @@ def test_close_ends_a_worker_in_the_middle_of_a_request(talk: Talk) -> None:
 
 
 def test_a_worker_ends_itself_when_its_runtime_hangs_and_the_app_has_gone(talk: Talk) -> None:
-    talk.load(**{"fail": "hang", "fail-at": 0})
+    talk.load(**failing("hang", 0))
     talk.generate()
     assert talk.hear()["event"] == "started"
     assert talk.end() == 0
@@ -179,14 +183,19 @@ def test_cancel_is_heard_while_waiting_for_the_start(talk: Talk) -> None:
 
 def test_a_token_does_not_wait_for_a_slow_successor(talk: Talk) -> None:
     """Three tokens at once, then one second of nothing: all three arrive before that second is over."""
-    talk.load(rate=1000.0, tokens=3, **{"fail": "hang", "fail-at": 3})
+    talk.load(rate=1000.0, tokens=3, **failing("hang", 3))
     talk.generate()
     assert talk.hear()["event"] == "started"
     heard: list[int] = []
-    reader = threading.Thread(target=lambda: [heard.extend(talk.hear()["ids"]) for _ in range(2)])
+
+    def hear_three() -> None:
+        while len(heard) < 3:
+            heard.extend(talk.hear()["ids"])
+
+    reader = threading.Thread(target=hear_three)
     reader.start()
     reader.join(1)
-    assert len(heard) == 3
+    assert not reader.is_alive()
 
 
 def test_batches_are_at_least_10_ms_apart(talk: Talk) -> None:
@@ -201,7 +210,7 @@ def test_batches_are_at_least_10_ms_apart(talk: Talk) -> None:
 
 
 def test_ids_that_are_not_whole_numbers_fail_the_run(talk: Talk) -> None:
-    talk.load(**{"fail": "nan", "fail-at": 0})
+    talk.load(**failing("nan", 0))
     talk.generate()
     _, last = talk.hear_out()
     assert (last["event"], last["kind"]) == ("failed", "runtime")
