@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from backends.base import Availability, ModelFormat, Status
 from backends.lane import parse_lane
+from backends.prepare import is_prepared
 from backends.probe import Probed, probe
 from backends.probe_cache import cached_rows, store
 from backends.registry import BACKENDS, backend_class
@@ -27,31 +28,21 @@ def availability(refresh: bool = False) -> Iterator[Probed]:
 
 
 def for_model(probed: Probed, model: str) -> tuple[Availability, ...]:
-    """The rows with `ready` turned into `needs preparation` where `model` is not yet in the backend's format."""
+    """The rows with `ready` turned into `needs preparation` where the backend could not load `model` at once."""
+    if backend_class(probed.backend).format is ModelFormat.NONE:
+        return probed.rows
     return tuple(_for_model(probed.backend, row, model) for row in probed.rows)
 
 
 def _for_model(backend: str, row: Availability, model: str) -> Availability:
-    if row.status is not Status.READY or backend_class(backend).format in (ModelFormat.NONE, ModelFormat.HUGGING_FACE):
-        return row
     lane = f"{backend}:{row.precision}:{row.device}"
-    if _is_prepared(model, lane):
+    if row.status is not Status.READY or is_prepared(model, parse_lane(lane)):
         return row
-    return replace(
-        row,
-        status=Status.NEEDS_PREPARATION,
-        reason=f"{model} is not prepared for it",
-        command=prepare_command(model, lane),
-    )
+    reason = f"{model} is not yet what it loads"
+    return replace(row, status=Status.NEEDS_PREPARATION, reason=reason, command=prepare_command(model, lane))
 
 
 def prepare_command(model: str, lane: str) -> str:
     """The command that prepares `model` for `lane`, quoted as the shell of this system wants it."""
     words = ["python", "-m", "backends", "prepare", "--model", model, "--lane", lane]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
-
-
-def _is_prepared(model: str, lane: str) -> bool:
-    from backends.prepare import is_prepared
-
-    return is_prepared(model, parse_lane(lane))

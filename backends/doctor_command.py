@@ -40,13 +40,19 @@ def run(args: argparse.Namespace) -> int:
 def facts() -> Iterator[tuple[str, str]]:
     """The machine in pairs of words; what is free is as of now."""
     machine = machine_facts()
-    free_disk = psutil.disk_usage(str(data_folder())).free
     yield "CPU", machine["cpu"]
     yield "Cores", f"{machine['cores']['physical'] or '?'} physical, {machine['cores']['logical']} logical"
     yield "Memory", f"{machine['memory_bytes'] / GIB:.1f} GiB, {psutil.virtual_memory().available / GIB:.1f} GiB free"
-    yield "Disk of the data folder", f"{free_disk / GIB:.1f} GiB free"
+    yield "Disk of the data folder", _free_disk()
     yield "Operating system", machine["os"]
     yield "Python", machine["python"]
+
+
+def _free_disk() -> str:
+    try:
+        return f"{psutil.disk_usage(str(data_folder())).free / GIB:.1f} GiB free"
+    except OSError as problem:
+        return f"cannot be used: {problem}"
 
 
 def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

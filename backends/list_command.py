@@ -13,6 +13,7 @@ from rich.text import Text
 from backends.availability import BUNDLED_MODEL, availability, for_model, prepare_command
 from backends.base import Availability, Status
 from backends.machine import machine_facts
+from backends.models import resolve_model
 from backends.registry import BACKENDS, backend_class
 
 PIPED_WIDTH = 1000
@@ -43,7 +44,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def collect(refresh: bool, model: str) -> Rows:
-    """Every backend's rows, in the registry's order, with a line on a terminal about who is still being asked."""
+    """Every backend's rows, in the registry's order, with a line on a terminal about who is still being asked.
+
+    Raises ValueError when `model` names none.
+    """
+    resolve_model(model)
     rows: Rows = {}
     with Console(stderr=True).status("") as status:
         for probed in availability(refresh):
@@ -76,25 +81,31 @@ def as_json(rows: Rows) -> dict[str, Any]:
 
 
 def print_table(rows: Rows, model: str) -> None:
-    """Print the rows grouped by backend, as wide as the terminal; without wrapping and colour when it is none."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    """Print the rows grouped by backend, as wide as the terminal and without repeating a note below itself.
+
+    Into a pipe every row is one whole line, without colour.
+    """
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if terminal else PIPED_WIDTH)
     with console.capture() as captured:
-        console.print(_table(rows))
+        console.print(_table(rows, repeat_notes=not terminal))
         if any(row.status is Status.NEEDS_PREPARATION for group in rows.values() for row in group):
             console.print("\nTo prepare a lane:", Text(prepare_command(model, "LANE")), soft_wrap=True)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def _table(rows: Rows) -> Table:
+def _table(rows: Rows, repeat_notes: bool) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, group in rows.items():
         table.add_row(Text(backend_class(name).label, style="bold"))
-        for row in group:
+        for before, row in zip((None, *group), group, strict=False):
             lane = f"  {name}:{row.precision}:{row.device}"
-            table.add_row(Text(lane), Text(row.status.value, style=COLOURS[row.status]), Text(note(row)))
+            repeated = before is not None and note(before) == note(row) and not repeat_notes
+            said = Text("" if repeated else note(row))
+            table.add_row(Text(lane), Text(row.status.value, style=COLOURS[row.status]), said)
     return table
 
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -21,7 +21,12 @@ from backends.registry import backend_class
 
 AT_ONCE = 2
 TIMEOUT_S = 25.0
+PATIENCE = 4
+"""A probe that is only starved, by a busy machine, may take this many times as long."""
+CPU_STEP_S, STALLED_S = 0.03, 4.0
+"""Starved is what got less CPU than the timeout, but some of it within the last seconds."""
 POLL_S = 0.02
+GONE_S = 5.0
 REASON_CHARACTERS = 240
 PROBE_ANEW = "python -m backends list --refresh"
 
@@ -38,6 +43,7 @@ class Probed:
 def probe(names: Iterable[str], timeout_s: float = TIMEOUT_S) -> Iterator[Probed]:
     """Probe the backends `names`, two at a time; yields each as it answers, within `timeout_s` of its start.
 
+    On a machine that is busy with other things, one that still gets on is given longer, up to `PATIENCE` times.
     Closing the iterator, or leaving it by an exception, ends the probes that still run.
     """
     waiting = list(names)
@@ -58,7 +64,8 @@ class _Probe:
     def __init__(self, name: str, timeout_s: float) -> None:
         self.name = name
         self.timeout_s = timeout_s
-        self.deadline_s = time.monotonic() + timeout_s
+        self.start_s = self.progress_s = time.monotonic()
+        self.cpu_s = 0.0
         self.open = ExitStack()
 
     def __enter__(self) -> "_Probe":
@@ -83,7 +90,17 @@ class _Probe:
         self.open.close()
 
     def is_over(self) -> bool:
-        return self.process.poll() is not None or time.monotonic() > self.deadline_s
+        if self.process.poll() is not None:
+            return True
+        limit_s = self.timeout_s * (PATIENCE if self._is_starved() else 1)
+        return time.monotonic() - self.start_s > limit_s
+
+    def _is_starved(self) -> bool:
+        with suppress(psutil.Error):
+            times = psutil.Process(self.process.pid).cpu_times()
+            if times.user + times.system >= self.cpu_s + CPU_STEP_S:
+                self.cpu_s, self.progress_s = times.user + times.system, time.monotonic()
+        return self.cpu_s < self.timeout_s and time.monotonic() - self.progress_s < STALLED_S
 
     def result(self) -> Probed:
         """The rows; to be asked once, when it is over."""
@@ -110,13 +127,12 @@ def _environment() -> dict[str, str]:
 
 def end_tree(process: subprocess.Popen[bytes]) -> None:
     """End a process and whatever it started, and wait until it is gone."""
-    if process.poll() is None:
-        try:
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
-        except psutil.NoSuchProcess:
-            pass  # it ended just now, which is what was wanted
+    with suppress(psutil.NoSuchProcess):  # one that ended just now is as wanted
+        family = psutil.Process(process.pid).children(recursive=True)
+        for child in family:
+            child.kill()
         process.kill()
+        psutil.wait_procs(family, timeout=GONE_S)
     process.wait()
 
 

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -16,6 +14,7 @@ from typing import Any
 from backends.base import Availability
 from backends.drivers import drivers
 from backends.folders import data_folder
+from backends.json_file import read_json, write_json
 from backends.packages import package_versions
 from backends.probe import Probed, rows_from_json
 from backends.registry import BACKENDS, backend_class
@@ -56,15 +55,7 @@ def store(results: Iterable[Probed]) -> None:
         until_s = 1e12 if probed.lasting else time.time() + PASSING_S
         rows = [asdict(row) for row in probed.rows]
         entries[probed.backend] = {"key": cache_key(probed.backend), "until_s": until_s, "rows": rows}
-    text = json.dumps({"schema": SCHEMA, "backends": entries}, indent=1)
-    file = _file()
-    handle, temporary = tempfile.mkstemp(prefix=".probe-", suffix=".json", dir=file.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-        Path(temporary).replace(file)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_json(_file(), {"schema": SCHEMA, "backends": entries})
 
 
 def _file() -> Path:
@@ -73,7 +64,8 @@ def _file() -> Path:
 
 def _read() -> dict[str, Any]:
     try:
-        content = json.loads(_file().read_text(encoding="utf-8"))
-        return dict(content["backends"]) if content["schema"] == SCHEMA else {}
-    except (OSError, KeyError, TypeError, ValueError):
+        content = read_json(_file())
+    except OSError:  # there is no data folder, and none can be made
         return {}
+    entries = content.get("backends") if content.get("schema") == SCHEMA else None
+    return entries if isinstance(entries, dict) else {}
