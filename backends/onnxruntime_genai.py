@@ -1,7 +1,6 @@
 """ONNX Runtime GenAI: on the CPU, and through DirectML on Windows with the -directml wheel."""
 
 import json
-import platform
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -151,10 +150,8 @@ def _device_name(request: LoadRequest) -> str:
 
 
 def _compute_precision(request: LoadRequest) -> str:
-    """DirectML computes in fp16. Processors do where they have the instructions (ARM), otherwise in fp32."""
-    in_fp16 = request.device == "DML" or (
-        request.precision == "fp16" and platform.machine().lower() in ("arm64", "aarch64")
-    )
+    """An fp16 model is at most that exact on a processor too: sums may be in fp32, what passes between nodes is fp16."""
+    in_fp16 = request.device == "DML" or request.precision == "fp16"
     return ("fp16" if in_fp16 else "fp32") + ("+int8" if _has_int8_matmul(request.model) else "")
 
 
