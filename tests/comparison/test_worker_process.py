@@ -92,7 +92,7 @@ def test_a_run_hands_over_one_time_per_token(tmp_path: Path) -> None:
     assert ids[-1] == 7
     assert times_ns == sorted(times_ns)
     assert len(batches[0].ids) == 1, "the first token is sent at once"
-    assert len(batches) <= 15, "the others in batches of 10 ms"
+    assert len(batches) <= (times_ns[-1] - times_ns[0]) / 10_000_000 + 3, "the others in batches of 10 ms"
     assert finished.finish_reason == "stop"
     assert finished.cpu_s is not None
     assert finished.rss_bytes is not None
@@ -188,7 +188,7 @@ def test_a_failed_load_says_why_and_leaves_no_process(how: str, kind: str, tmp_p
     async def scenario() -> tuple[LaneError, WorkerProcess]:
         worker = await WorkerProcess.start(how, tmp_path / "log.txt")
         with pytest.raises(LaneError) as caught:
-            await worker.load(message(f"scripted@fail={how}", tmp_path), timeout_s=2)
+            await worker.load(message(f"scripted@fail={how}", tmp_path), timeout_s=2 if how == "load-hang" else 60)
         return caught.value, worker
 
     error, worker = asyncio.run(scenario())
@@ -288,28 +288,31 @@ def test_what_libraries_print_goes_to_the_log(tmp_path: Path) -> None:
     assert len(log.splitlines()) == 40
 
 
-def test_closing_is_quick_and_bounded(tmp_path: Path) -> None:
-    async def seconds_to_close(lane: str, folder: Path, wait_s: float) -> float:
-        async with loaded(lane, folder) as worker:
+@pytest.mark.parametrize(
+    ("lane", "hears"), [("scripted@tokens=1000", True), ("scripted@fail=native-hang@fail-at=0", False)]
+)
+def test_closing_is_polite_first_and_bounded(lane: str, hears: bool, tmp_path: Path) -> None:
+    async def scenario() -> tuple[float, Finished, bool]:
+        async with loaded(lane, tmp_path) as worker:
             task = asyncio.create_task(run(worker, 1000))
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(0.2)
             before_s = time.perf_counter()
-            await worker.close(grace_s=0.5)
-            seconds = time.perf_counter() - before_s
-            assert (await task)[1].finish_reason == "cancelled"
-            assert not worker.alive
-            return seconds
+            await worker.close(grace_s=10 if hears else 0.5)
+            return time.perf_counter() - before_s, (await task)[1], worker.alive
 
-    assert asyncio.run(seconds_to_close("scripted@tokens=1000", tmp_path / "a", 0.2)) < 0.5
-    assert asyncio.run(seconds_to_close("scripted@fail=native-hang@fail-at=0", tmp_path / "b", 0.2)) < 5
+    seconds, finished, alive = asyncio.run(scenario())
+    assert seconds < 5
+    assert not alive
+    assert finished.finish_reason == "cancelled"
+    assert (finished.cpu_s is not None) == hears, "a worker that hears says its last words"
 
 
 def test_a_worker_killed_while_idle_is_noticed(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with loaded("scripted", tmp_path) as worker:
             psutil.Process(worker.pid).kill()
-            await asyncio.sleep(0.3)
-            assert not worker.alive
+            while worker.alive:
+                await asyncio.sleep(0.02)
             await run(worker)
 
     expected = "SIGKILL" if sys.platform != "win32" else "exit code"
@@ -414,7 +417,7 @@ def test_something_else_than_a_worker_ends_in_a_clear_error(script: str, words: 
     async def scenario() -> int:
         worker = await WorkerProcess.start("x", tmp_path / "log.txt", interpreter=str(interpreter))
         with pytest.raises(LaneError, match=words):
-            await worker.load(message("scripted", tmp_path), timeout_s=1)
+            await worker.load(message("scripted", tmp_path), timeout_s=1 if "answer" in words else 60)
         return worker.pid
 
     assert has_gone(asyncio.run(scenario()))
