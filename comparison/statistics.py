@@ -1,7 +1,7 @@
 """The spread of a metric over repeats: median and a 95 % bootstrap interval."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -20,6 +20,10 @@ class Summary:
     low: float | None
     high: float | None
     n: int
+
+    def as_json(self) -> dict[str, float | int | None]:
+        """As exports have it."""
+        return asdict(self)
 
 
 def summary(values: Iterable[float | None]) -> Summary:

@@ -1,9 +1,8 @@
 """A finished comparison as a table for a terminal: a lane a column, what went wrong beneath."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
-from typing import IO, Any
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -20,9 +19,9 @@ LANE_COLUMN = 21
 STYLES = {"finished": "green", "failed": "bold red", "unavailable": "red", "cancelled": "yellow"}
 
 
-def print_comparison(comparison: Mapping[str, Any], file: IO[str] | None = None, width: int | None = None) -> None:
-    """Print a comparison (in its JSON form) to `file`, standard output by default; plain text where that is no terminal."""
-    console = Console(file=file or sys.stdout, width=width, highlight=False)
+def print_table(comparison: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print a comparison (in its JSON form) to `console`, by default standard output; plain text where that is no terminal."""
+    console = console or Console()
     console.print(_title(comparison), style="bold", soft_wrap=False)
     numbered = list(enumerate(comparison["lanes"]))
     per_table = max(1, (console.width - FIRST_COLUMN) // LANE_COLUMN)

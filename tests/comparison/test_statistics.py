@@ -47,3 +47,7 @@ def test_the_same_values_give_the_same_interval() -> None:
     assert spread.median == pytest.approx(3)
     assert spread.low == pytest.approx(1)
     assert spread.high == pytest.approx(8)
+
+
+def test_a_summary_is_exported_under_the_names_of_the_contract() -> None:
+    assert summary([2.5] * 3).as_json() == {"median": 2.5, "low": 2.5, "high": 2.5, "n": 3}

@@ -5,8 +5,9 @@ import re
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from comparison.table import duration, print_comparison, size
+from comparison.table import duration, print_table, size
 
 
 def lane(name: str, **values: Any) -> dict[str, Any]:
@@ -57,7 +58,8 @@ SHARING = [
 def printed(*lanes: dict[str, Any], width: int = 80) -> str:
     file = io.StringIO()
     model = {"name": "pocket-phi3"}
-    print_comparison({"id": "c1", "model": model, "mode": "race", "lanes": list(lanes)}, file, width)
+    comparison = {"id": "c1", "model": model, "mode": "race", "lanes": list(lanes)}
+    print_table(comparison, Console(file=file, width=width))
     return file.getvalue()
 
 
