@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from backends.errors import PromptRefused
 from comparison.chat_template import ChatTemplate, Rendered
+from comparison.detokenise import Detokenizer
 from comparison.text_files import context_length, end_ids, named_tokens, read_object, template_source
 from comparison.tokenizer import DataEncoder, load_tokenizer
 
@@ -37,12 +38,15 @@ class PromptText:
     _encoder: DataEncoder
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "PromptText":
-        """Read tokenizer, chat template and configs of a Hugging Face folder. Raises PreparationFailed when one is unusable."""
+    def from_folder(cls, folder: Path, tokenizer_file: Path | None = None) -> "PromptText":
+        """Read tokenizer, chat template and configs of a Hugging Face folder. Raises PreparationFailed when one is unusable.
+
+        `tokenizer_file` stands in for the folder's own tokenizer.json where it has none.
+        """
         settings = read_object(folder / "tokenizer_config.json")
         config = read_object(folder / "config.json")
         named = named_tokens(settings, read_object(folder / "special_tokens_map.json"))
-        tokenizer = load_tokenizer(folder, settings, named)
+        tokenizer = load_tokenizer(tokenizer_file or folder / "tokenizer.json", settings, named)
         stop_ids = {*end_ids(read_object(folder / "generation_config.json"), config)}
         if "eos_token" in named:
             stop_ids.add(tokenizer.token_to_id(named["eos_token"]))
@@ -77,6 +81,15 @@ class PromptText:
                 ("system", "This model's chat template takes no system prompt; it stands before the prompt.")
             )
         return EncodedPrompt(rendered.text, tuple(ids), time.perf_counter() - began, tuple(warnings))
+
+    def detokenizer(self) -> Detokenizer:
+        """A new incremental detokenizer for one answer."""
+        return Detokenizer(self.tokenizer, self.stop_ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a whole answer, without stop and other special tokens."""
+        detokenizer = self.detokenizer()
+        return detokenizer.add(ids) + detokenizer.finish()
 
     def fit(self, ids: Sequence[int], max_new_tokens: int) -> int:
         """How many new tokens there is room for, at most `max_new_tokens`. Raises PromptRefused when there is none."""

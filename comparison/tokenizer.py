@@ -11,15 +11,14 @@ from comparison.chat_template import Rendered, Span
 from comparison.shield import Shield
 
 
-def load_tokenizer(folder: Path, settings: Mapping[str, Any], named: Mapping[str, str]) -> Tokenizer:
-    """The tokenizer of `folder`, without truncation and padding. Raises PreparationFailed when there is none, or it is broken.
+def load_tokenizer(file: Path, settings: Mapping[str, Any], named: Mapping[str, str]) -> Tokenizer:
+    """The tokenizer in `file`, without truncation and padding. Raises PreparationFailed when there is none, or it is broken.
 
     `settings` is the content of `tokenizer_config.json`, `named` the texts of `bos_token`, `eos_token`, ... As in transformers,
     `add_bos_token` in the settings changes nothing where there is a tokenizer.json: whether BOS comes before a text stands there.
     """
-    file = folder / "tokenizer.json"
     if not file.is_file():
-        raise PreparationFailed(f"{folder} has no tokenizer.json; prepare the model first.")
+        raise PreparationFailed(f"{file.parent} has no tokenizer.json; prepare the model first.")
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as problem:  # the library raises plain Exception for every kind of damage

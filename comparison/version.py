@@ -1,0 +1,3 @@
+"""The version of Photofinish, as it stands in every export."""
+
+VERSION = "0.1.0"
