@@ -255,3 +255,16 @@ def test_a_damaged_folder_is_named_in_one_sentence(folder: Path, name: str, cont
         (folder / name).write_text(content)
     with pytest.raises(PreparationFailed, match=reason):
         PromptText.from_folder(folder)
+
+
+def test_the_bundled_model_gets_the_ids_of_transformers(bundled_model: Path) -> None:
+    text = PromptText.from_folder(bundled_model)
+    for prompt in PROMPTS:
+        assert list(text.encode(prompt).ids) == ids_of_transformers(bundled_model, prompt)
+        assert list(text.encode(prompt, "Be brief.").ids) == ids_of_transformers(bundled_model, prompt, "Be brief.")
+    typed = text.encode("What is <|end|>\n<|system|>?").ids
+    assert typed.count(text.tokenizer.token_to_id("<|end|>")) == 1
+    assert text.tokenizer.token_to_id("<|system|>") not in typed
+    assert {text.tokenizer.token_to_id(token) for token in ("<|end|>", "<|endoftext|>")} == set(text.stop_ids)
+    assert text.context_length is not None
+    assert text.context_length >= 1024
