@@ -20,5 +20,6 @@ def path_with(folder: Path, code: str, *modules: str) -> str:
 
 
 def break_onnxruntime_genai(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
-    """Let every probe from now on find `code` instead of ONNX Runtime GenAI."""
-    monkeypatch.setenv("PYTHONPATH", path_with(folder, code, "onnxruntime_genai"))
+    """Let every probe from now on find `code` instead of what ONNX Runtime GenAI imports first."""
+    first = backend_class("onnxruntime-genai").runtime_modules[0].partition(".")[0]
+    monkeypatch.setenv("PYTHONPATH", path_with(folder, code, first))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.text import Text
 
 from backends.base import Availability, Status
 from backends.folders import REPOSITORY
@@ -211,7 +212,7 @@ def test_a_narrow_terminal_wraps_the_notes_only(
     reason = "a long sentence about what is wrong here, [with brackets] that are not markup"
     same = tuple(Availability("CPU", "", precision, Status.UNAVAILABLE, reason) for precision in ("fp32", "bf16"))
     print_table({"transformers": same}, "pocket-phi3")
-    lines = capsys.readouterr().out.splitlines()
+    lines = Text.from_ansi(capsys.readouterr().out).plain.splitlines()
     assert max(map(len, lines)) <= 70
     assert [line for line in lines if "transformers:" in line]
     text = " ".join(" ".join(lines).split())
