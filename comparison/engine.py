@@ -180,4 +180,3 @@ class Comparison:
 def _rotated(contenders: list[Contender], by: int) -> list[Contender]:
     at = by % len(contenders) if contenders else 0
     return contenders[at:] + contenders[:at]
-

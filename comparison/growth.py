@@ -1,6 +1,7 @@
 """Does a worker's memory keep growing from run to run? Some runtimes are known to lose memory with every generation."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 RUNS_IN_A_ROW = 3
 LEAST_GROWTH_BYTES = 256 * 1024**2
@@ -27,7 +28,7 @@ class MemoryGrowth:
         seen = self.after_runs_bytes
         seen.append(rss_bytes)
         last = seen[-RUNS_IN_A_ROW - 1 :]
-        rising = len(last) > RUNS_IN_A_ROW and all(later > earlier for earlier, later in zip(last, last[1:], strict=False))
+        rising = len(last) > RUNS_IN_A_ROW and all(later > earlier for earlier, later in pairwise(last))
         return rising and rss_bytes - seen[0] > max(LEAST_GROWTH_BYTES, LEAST_GROWTH_SHARE * self.loaded_bytes)
 
     def described(self, rss_bytes: int) -> str:

@@ -40,7 +40,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_new_tokens <= MAX_NEW_TOKENS:
-            raise BadRequest(f"The number of new tokens must be from 1 to {MAX_NEW_TOKENS:,}, not {self.max_new_tokens}.")
+            raise BadRequest(
+                f"The number of new tokens must be from 1 to {MAX_NEW_TOKENS:,}, not {self.max_new_tokens}."
+            )
         if not 0 <= self.temperature <= 10:
             raise BadRequest(f"The temperature must be from 0 (greedy) to 10, not {self.temperature:g}.")
         if not 0 < self.top_p <= 1:
@@ -52,9 +54,7 @@ class Settings:
 
     def generation(self, max_new_tokens: int, stop_ids: tuple[int, ...]) -> GenerationOptions:
         """These settings for one prompt with room for `max_new_tokens`."""
-        return GenerationOptions(
-            max_new_tokens, stop_ids, self.ignore_eos, self.temperature, self.top_p, self.seed
-        )
+        return GenerationOptions(max_new_tokens, stop_ids, self.ignore_eos, self.temperature, self.top_p, self.seed)
 
     def as_json(self) -> dict[str, Any]:
         """The `options` of a comparison's JSON."""
@@ -84,4 +84,6 @@ class ComparisonRequest:
             if not prompt.strip():
                 raise BadRequest("The prompt is empty. Type something for the models to answer.")
             if len(prompt) > MAX_PROMPT_CHARACTERS:
-                raise BadRequest(f"A prompt has at most {MAX_PROMPT_CHARACTERS:,} characters; this one has {len(prompt):,}.")
+                raise BadRequest(
+                    f"A prompt has at most {MAX_PROMPT_CHARACTERS:,} characters; this one has {len(prompt):,}."
+                )

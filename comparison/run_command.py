@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,48 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare what `run` takes."""
     defaults = Settings()
     parser.add_argument("--model", required=True, metavar="M", help="a catalogue name, a hub id or a local folder")
-    parser.add_argument("--lane", required=True, action="append", metavar="LANE", help="backend[:precision[:device]][@key=value]...; may be repeated")
+    parser.add_argument(
+        "--lane",
+        required=True,
+        action="append",
+        metavar="LANE",
+        help="backend[:precision[:device]][@key=value]...; may be repeated",
+    )
     prompts = parser.add_mutually_exclusive_group(required=True)
     prompts.add_argument("--prompt", metavar="TEXT")
-    prompts.add_argument("--prompts", metavar="FILE", help="a prompt set (JSON, see assets/prompts), its name there, or a text file with a prompt a line")
+    prompts.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="a prompt set (JSON, see assets/prompts), its name there, or a text file with a prompt a line",
+    )
     parser.add_argument("--system", default="", metavar="TEXT", help="system prompt")
-    parser.add_argument("--max-new-tokens", type=int, default=defaults.max_new_tokens, metavar="N", help=f"default {defaults.max_new_tokens}")
-    parser.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.RACE.value, help="all lanes at once, or one after the other (default race)")
+    parser.add_argument(
+        "--max-new-tokens",
+        type=int,
+        default=defaults.max_new_tokens,
+        metavar="N",
+        help=f"default {defaults.max_new_tokens}",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=[mode.value for mode in Mode],
+        default=Mode.RACE.value,
+        help="all lanes at once, or one after the other (default race)",
+    )
     parser.add_argument("--repeats", type=int, default=1, metavar="R", help="how often each prompt runs (default 1)")
     parser.add_argument("--ignore-eos", action="store_true", help="go on past stop tokens, up to the cap")
-    parser.add_argument("--temperature", type=float, default=defaults.temperature, metavar="T", help="0, the default, is greedy")
+    parser.add_argument(
+        "--temperature", type=float, default=defaults.temperature, metavar="T", help="0, the default, is greedy"
+    )
     parser.add_argument("--top-p", type=float, default=defaults.top_p, metavar="P")
     parser.add_argument("--seed", type=int, default=defaults.seed, metavar="S")
-    parser.add_argument("--timeout", type=float, default=defaults.timeout_s, metavar="S", help=f"seconds that one run may take (default {defaults.timeout_s:g})")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=defaults.timeout_s,
+        metavar="S",
+        help=f"seconds that one run may take (default {defaults.timeout_s:g})",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the comparison here; - for standard output")
 
 
@@ -53,11 +83,18 @@ def run(args: Namespace) -> int:
         return UNUSABLE
     try:
         result = asyncio.run(_run(request))
-    except LaneError as problem:
+    except KeyboardInterrupt:
+        print("Interrupted; there is no result.", file=sys.stderr)
+        return INTERRUPTED
+    except (LaneError, OSError) as problem:
         print(problem, file=sys.stderr)
         return UNUSABLE
     if args.json:
-        _write(result, args.json)
+        try:
+            _write(result, args.json)
+        except OSError as problem:
+            print(f"The result could not be written to {args.json}: {problem.strerror}.", file=sys.stderr)
+            return UNUSABLE
     if args.json != "-":
         print_table(result, Console())
     return ALL_FINISHED if all(lane["status"] == "finished" for lane in result["lanes"]) else SOME_FAILED
@@ -102,12 +139,12 @@ async def _run(request: ComparisonRequest) -> dict[str, Any]:
 def _stop_on_ctrl_c(comparison: Comparison) -> None:
     """Ctrl-C stops the lanes in good order, and what was measured is still shown and written; a second one ends everything."""
     loop = asyncio.get_running_loop()
-    stops: list[asyncio.Future[None]] = []
+    stops: list[Future[None]] = []
 
     def stop(*_: object) -> None:
         if stops:
             raise KeyboardInterrupt
-        stops.append(asyncio.run_coroutine_threadsafe(comparison.stop(), loop))  # type: ignore[arg-type]
+        stops.append(asyncio.run_coroutine_threadsafe(comparison.stop(), loop))
 
     signal.signal(signal.SIGINT, stop)
 

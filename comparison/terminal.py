@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from backends.lane import Lane
 from comparison.lane_events import LaneEvent, LaneState, Observer, RunStarted, StateChanged, TokensArrived, Warned
 
-STYLES = {LaneState.FAILED: "red", LaneState.UNAVAILABLE: "red", LaneState.FINISHED: "green", LaneState.CANCELLED: "yellow"}
+STYLES = {
+    LaneState.FAILED: "red",
+    LaneState.UNAVAILABLE: "red",
+    LaneState.FINISHED: "green",
+    LaneState.CANCELLED: "yellow",
+}
 
 
 @dataclass(slots=True)
@@ -48,8 +54,9 @@ class LaneLine:
 def _table(lines: Sequence[LaneLine]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for line in lines:
-        style = STYLES.get(line.state, "")
-        table.add_row(line.lane, f"[{style}]{line.state}[/]" if style else line.state, f"{line.tokens} tokens" if line.tokens else "", line.speed, line.message or line.run)
+        count = f"{line.tokens} tokens" if line.tokens else ""
+        cells = (line.lane, Text(line.state, STYLES.get(line.state, "")), count, line.speed, line.message or line.run)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
     return table
 
 

@@ -31,11 +31,29 @@ SYSTEM_PROMPTS = (
 SYSTEM_SHARE = 0.3
 CONTEXT_SHARE = 0.06
 """Of the facts, stories and lists: how many come after a sentence about something else, as many off-topic questions do."""
-INTRODUCTIONS = ("", "Read this first.", "Here is some text.", "Background:", "Some context before my question.", "Notes from the booth:")
-TURNS = ("", "Now my question: ", "Question: ", "After all that, my question is this: ", "Forget the text above. ", "So, ")
+INTRODUCTIONS = (
+    "",
+    "Read this first.",
+    "Here is some text.",
+    "Background:",
+    "Some context before my question.",
+    "Notes from the booth:",
+)
+TURNS = (
+    "",
+    "Now my question: ",
+    "Question: ",
+    "After all that, my question is this: ",
+    "Forget the text above. ",
+    "So, ",
+)
 
-WEIGHTS = {"fact": 0.34, "task": 0.66, "story": 0.06, "list": 0.06, "offtopic": 0.22, "text": 0.025, "long": 0.035}
-"""Shares of the samples (not of the tokens: a story is six times as long as a task)."""
+MIXTURES = {
+    "broad": {"fact": 0.34, "task": 0.66, "story": 0.06, "list": 0.06, "offtopic": 0.22, "text": 0.025, "long": 0.035},
+    "exact": {"fact": 0.34, "task": 1.2, "story": 0.02, "list": 0.035, "offtopic": 0.16, "text": 0.008, "long": 0.02},
+}
+"""Shares of the samples (not of the tokens: a story is six times as long as a task). Training begins on `broad`; what is
+left to learn after its first part, the exact tasks above all, makes up `exact`."""
 
 
 def running_text(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
@@ -60,7 +78,11 @@ def after_long_text(rng: random.Random, held_out: bool = False) -> Iterator[Samp
             others += [next(tales).answer for _ in range(rng.choice((0, 0, 1, 2)))]
             rng.shuffle(others)
         text = rng.choice((" ", "\n", "\n\n")).join([rng.choice(INTRODUCTIONS), *others]).strip()
-        yield replace(asked, kind="long", prompt=f"{text}{rng.choice((' ', chr(10), chr(10) * 2))}{rng.choice(TURNS)}{asked.prompt}")
+        yield replace(
+            asked,
+            kind="long",
+            prompt=f"{text}{rng.choice((' ', chr(10), chr(10) * 2))}{rng.choice(TURNS)}{asked.prompt}",
+        )
 
 
 SOURCES = {
@@ -74,11 +96,11 @@ SOURCES = {
 }
 
 
-def mixed(seed: int, held_out: bool = False) -> Iterator[Sample]:
-    """Endless samples of all kinds in the proportions of `WEIGHTS`, some under a system prompt."""
+def mixed(seed: int, held_out: bool = False, mixture: str = "broad") -> Iterator[Sample]:
+    """Endless samples of all kinds in the proportions of `MIXTURES[mixture]`, some under a system prompt."""
     rng = random.Random(seed)
     streams = {name: source(rng, held_out) for name, source in SOURCES.items()}
-    names, weights = list(WEIGHTS), list(WEIGHTS.values())
+    names, weights = list(MIXTURES[mixture]), list(MIXTURES[mixture].values())
     while True:
         sample = next(streams[rng.choices(names, weights)[0]])
         if sample.kind in ("fact", "story", "list") and rng.random() < CONTEXT_SHARE:
@@ -122,17 +144,21 @@ def encoded(tokenizer: Tokenizer, samples: list[Sample]) -> dict[str, np.ndarray
     return {"tokens": np.concatenate(tokens), "length": np.array(length), "prompt": np.array(prompt)}
 
 
-def build(folder: Path, samples: int, vocab_size: int, seed: int) -> None:
-    """Write the corpus of `samples` samples into `folder`."""
+def build(folder: Path, samples: int, mixture: str, seed: int, vocab_size: int, tokenizer_file: Path | None) -> None:
+    """Write a corpus of `samples` samples into `folder`, with a tokenizer of its own unless `tokenizer_file` names one."""
     folder.mkdir(parents=True, exist_ok=True)
     held_out = held_out_samples(seed + 1, 40)
     kept_away = {bare(sample.prompt) for sample in held_out if sample.prompt}
-    stream = (sample for sample in mixed(seed) if bare(sample.prompt) not in kept_away)
+    stream = (sample for sample in mixed(seed, mixture=mixture) if bare(sample.prompt) not in kept_away)
     corpus = [next(stream) for _ in tqdm(range(samples), desc="samples", unit="")]
-    tokenizer = train_tokenizer((f"{s.prompt}\n{s.answer}" for s in corpus[:60_000]), vocab_size)
+    if tokenizer_file is None:
+        tokenizer = train_tokenizer((f"{s.prompt}\n{s.answer}" for s in corpus[:60_000]), vocab_size)
+    else:
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.save(str(folder / "tokenizer.json"))
     parts = [
-        encoded(tokenizer, corpus[at : at + 10_000]) for at in tqdm(range(0, samples, 10_000), desc="tokens", unit="x10k")
+        encoded(tokenizer, corpus[at : at + 10_000])
+        for at in tqdm(range(0, samples, 10_000), desc="tokens", unit="x10k")
     ]
     np.savez(folder / "train.npz", **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     with (folder / "heldout.jsonl").open("w", encoding="utf-8") as file:
@@ -146,12 +172,16 @@ def build(folder: Path, samples: int, vocab_size: int, seed: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.corpus", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--out", type=Path, default=Path("build/corpus"), help="folder to write (default: build/corpus)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/corpus"), help="folder to write (default: build/corpus)"
+    )
     parser.add_argument("--samples", type=int, default=300_000)
+    parser.add_argument("--mixture", choices=MIXTURES, default="broad")
+    parser.add_argument("--tokenizer", type=Path, help="use this tokenizer.json instead of training one")
     parser.add_argument("--vocab-size", type=int, default=4096)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    build(args.out, args.samples, args.vocab_size, args.seed)
+    build(args.out, args.samples, args.mixture, args.seed, args.vocab_size, args.tokenizer)
 
 
 if __name__ == "__main__":

@@ -176,7 +176,9 @@ def main() -> int:
     Console(width=110).print(as_table(results, tasks, perplexity))
     if args.json:
         shares = {name: [result.right, result.asked] for name, result in (results | tasks).items()}
-        args.json.write_text(json.dumps({"shares": shares, "perplexity": perplexity}, indent=2) + "\n", encoding="utf-8")
+        args.json.write_text(
+            json.dumps({"shares": shares, "perplexity": perplexity}, indent=2) + "\n", encoding="utf-8"
+        )
     return 0 if all(result.value >= TARGETS[name] for name, result in results.items()) else 1
 
 

@@ -85,7 +85,9 @@ def vary(rng: random.Random, question: str) -> str:
         question = " ".join(words) if len(words) > 1 else question
     if rng.random() < 0.25:
         opener = rng.choice(OPENERS)
-        lowered = question[0].lower() + question[1:] if opener.endswith(", {}") and question[1:2].islower() else question
+        lowered = (
+            question[0].lower() + question[1:] if opener.endswith(", {}") and question[1:2].islower() else question
+        )
         question = opener.format(lowered)
     if rng.random() < 0.5:
         question = _other_spelling(question)

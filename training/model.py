@@ -60,4 +60,6 @@ def save_folder(model: Phi3ForCausalLM, tokenizer: Tokenizer, folder: Path) -> N
     save_tokenizer(tokenizer, folder, CONTEXT)
     config_file = folder / "config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))
-    config_file.write_text(json.dumps(config | {"architectures": ["Phi3ForCausalLM"]}, indent=2) + "\n", encoding="utf-8")
+    config_file.write_text(
+        json.dumps(config | {"architectures": ["Phi3ForCausalLM"]}, indent=2) + "\n", encoding="utf-8"
+    )

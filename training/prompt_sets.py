@@ -41,7 +41,9 @@ def write(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.prompt_sets", description=(__doc__ or "").split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m training.prompt_sets", description=(__doc__ or "").split("\n", 1)[0]
+    )
     parser.add_argument("--out", type=Path, default=Path("assets/prompts"))
     write(parser.parse_args().out)
 

@@ -6,7 +6,6 @@ fifth. A checkpoint every few minutes; the same command resumes from it. Runs on
 
 import argparse
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +98,7 @@ class Trainer:
         }
         temporary = path.with_suffix(".tmp")
         torch.save(state, temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
 
     def resume(self, path: Path) -> None:
         state = torch.load(path, map_location=self.device, weights_only=True)
@@ -109,15 +108,15 @@ class Trainer:
         self.step = state["step"]
 
 
-def train(trainer: Trainer, samples: Samples, checkpoint: Path, checkpoint_s: float) -> None:
-    """Run to the recipe's last step, with a progress bar and a checkpoint every `checkpoint_s` seconds."""
+def train(trainer: Trainer, samples: Samples, checkpoint: Path, checkpoint_s: float, stop_at: int) -> None:
+    """Run to the step `stop_at`, with a progress bar and a checkpoint every `checkpoint_s` seconds."""
     recipe = trainer.recipe
     numbered = batches(samples, recipe.rows, recipe.length, recipe.seed)
     for _ in range(trainer.step):
         next(numbered)
     saved_at, smooth = time.monotonic(), math.nan
-    with tqdm(total=recipe.steps, initial=trainer.step, desc="training", unit="step", mininterval=5) as bar:
-        while trainer.step < recipe.steps:
+    with tqdm(total=stop_at, initial=trainer.step, desc="training", unit="step", mininterval=5) as bar:
+        while trainer.step < stop_at:
             loss = trainer.train_step(samples.batch(*next(numbered)))
             smooth = loss if math.isnan(smooth) else 0.97 * smooth + 0.03 * loss
             bar.set_postfix_str(f"loss {smooth:.3f}", refresh=False)
@@ -132,16 +131,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--corpus", type=Path, default=Path("build/corpus"))
     parser.add_argument("--out", type=Path, default=Path("build/pocket-phi3"), help="folder of the trained model")
-    parser.add_argument("--checkpoint", type=Path, default=Path("build/checkpoint.pt"), help="resumed from when it exists")
+    parser.add_argument(
+        "--checkpoint", type=Path, default=Path("build/checkpoint.pt"), help="resumed from when it exists"
+    )
     parser.add_argument("--checkpoint-s", type=float, default=300.0, help="seconds between checkpoints")
     parser.add_argument("--size", choices=SIZES, default="pocket")
     parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument(
+        "--stop-at", type=int, metavar="STEP", help="checkpoint and end here, to go on with another corpus"
+    )
     parser.add_argument("--rows", type=int, default=32, help="rows of a batch")
     parser.add_argument("--length", type=int, default=256, help="tokens of a row")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--no-compile", action="store_true", help="skip torch.compile (needs no C++ compiler, runs slower)")
+    parser.add_argument(
+        "--no-compile", action="store_true", help="skip torch.compile (needs no C++ compiler, runs slower)"
+    )
     args = parser.parse_args()
     recipe = Recipe(args.size, args.steps, args.rows, args.length, args.lr, args.weight_decay, args.seed)
     tokenizer = Tokenizer.from_file(str(args.corpus / "tokenizer.json"))
@@ -149,7 +155,11 @@ def main() -> None:
     args.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     if args.checkpoint.exists():
         trainer.resume(args.checkpoint)
-    train(trainer, Samples(args.corpus / "train.npz"), args.checkpoint, args.checkpoint_s)
+    stop_at = min(args.stop_at or args.steps, args.steps)
+    train(trainer, Samples(args.corpus / "train.npz"), args.checkpoint, args.checkpoint_s, stop_at)
+    if stop_at < args.steps:
+        print(f"stopped at step {stop_at}; {args.checkpoint} goes on from there")
+        return
     save_folder(trainer.model, tokenizer, args.out)
     print(f"wrote {args.out}")
 
