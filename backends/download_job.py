@@ -1,5 +1,6 @@
 """A download from the hub, in a process of its own: it can be ended at any moment and goes on from there the next time."""
 
+import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from backends.errors import PreparationFailed
 from backends.job_child import Events, run_child
 from backends.offline import telemetry_off
 from backends.space import check_disk
+
+CANNOT_WRITE = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def download(job: dict[str, Any], events: Events) -> None:
@@ -32,7 +35,7 @@ def download(job: dict[str, Any], events: Events) -> None:
         check_disk(cache, missing, f"Downloading {job['hub_id']}")
         bar = _told(events, job["hub_id"], missing)
         folder = snapshot_download(job["hub_id"], tqdm_class=bar, **wanted)
-    except (PreparationFailed, OSError):
+    except PreparationFailed:
         raise
     except Exception as problem:
         raise PreparationFailed(_sentence(problem, job["hub_id"])) from problem
@@ -82,6 +85,8 @@ def _sentence(problem: Exception, hub_id: str) -> str:
             return f"{hub_id} has no such revision"
         if isinstance(cause, HfHubHTTPError) and cause.response is not None and cause.response.status_code < 500:
             return f"{constants.ENDPOINT} answered {cause.response.status_code} for {hub_id}"
+        if isinstance(cause, OSError) and cause.errno in CANNOT_WRITE:
+            return f"its files cannot be written to {constants.HF_HUB_CACHE} ({cause.strerror})"
     return (
         f"{constants.ENDPOINT} cannot be reached ({_last_words(problem)}): connect this machine to the network, "
         "or give a folder that is on it"
