@@ -1,15 +1,13 @@
-"""`python -m training.corpus`: writes the bundled model's training text, its held-out split and its tokenizer.
+"""`python -m training.corpus`: writes the training text of one stage and the tokenizer.
 
-Output folder: `tokenizer.json`; `train.npz` with all training samples as token ids; `heldout.jsonl`, samples in which the
-question, the instance or the wording was never trained on; `heldout.txt`, running text for scoring.
+Output folder: `tokenizer.json`, and `train.npz` with all training samples as token ids. What is held out is decided by the text
+itself, so the evaluation makes it anew (`held_out_samples`).
 """
 
 import argparse
-import json
 import random
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from tqdm import tqdm
 from training.facts import fact_questions, facts
 from training.offtopic import context, offtopic
 from training.samples import Sample
+from training.stages import Stage, stages
 from training.stories import lists, stories
 from training.tasks import TASKS, task, tasks
 from training.tokenizer import rendered, train_tokenizer
@@ -47,13 +46,6 @@ TURNS = (
     "Forget the text above. ",
     "So, ",
 )
-
-MIXTURES = {
-    "broad": {"fact": 0.34, "task": 0.66, "story": 0.06, "list": 0.06, "offtopic": 0.22, "text": 0.025, "long": 0.035},
-    "exact": {"fact": 0.34, "task": 1.2, "story": 0.02, "list": 0.035, "offtopic": 0.16, "text": 0.008, "long": 0.02},
-}
-"""Shares of the samples (not of the tokens: a story is six times as long as a task). Training begins on `broad`; what is
-left to learn after its first part, the exact tasks above all, makes up `exact`."""
 
 
 def running_text(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
@@ -96,11 +88,12 @@ SOURCES = {
 }
 
 
-def mixed(seed: int, held_out: bool = False, mixture: str = "broad") -> Iterator[Sample]:
-    """Endless samples of all kinds in the proportions of `MIXTURES[mixture]`, some under a system prompt."""
+def mixed(stage: Stage, seed: int, held_out: bool = False) -> Iterator[Sample]:
+    """Endless samples of all kinds in the proportions of `stage`, some under a system prompt."""
     rng = random.Random(seed)
     streams = {name: source(rng, held_out) for name, source in SOURCES.items()}
-    names, weights = list(MIXTURES[mixture]), list(MIXTURES[mixture].values())
+    streams["task"] = tasks(rng, held_out, stage.tasks)
+    names, weights = list(stage.kinds), list(stage.kinds.values())
     while True:
         sample = next(streams[rng.choices(names, weights)[0]])
         if sample.kind in ("fact", "story", "list") and rng.random() < CONTEXT_SHARE:
@@ -144,12 +137,12 @@ def encoded(tokenizer: Tokenizer, samples: list[Sample]) -> dict[str, np.ndarray
     return {"tokens": np.concatenate(tokens), "length": np.array(length), "prompt": np.array(prompt)}
 
 
-def build(folder: Path, samples: int, mixture: str, seed: int, vocab_size: int, tokenizer_file: Path | None) -> None:
-    """Write a corpus of `samples` samples into `folder`, with a tokenizer of its own unless `tokenizer_file` names one."""
+def build(folder: Path, stage: Stage, samples: int, vocab_size: int, tokenizer_file: Path | None) -> None:
+    """Write the corpus of `stage` into `folder`, with a tokenizer of its own unless `tokenizer_file` names one."""
     folder.mkdir(parents=True, exist_ok=True)
-    held_out = held_out_samples(seed + 1, 40)
+    held_out = held_out_samples(stage.seed + 1, 40)
     kept_away = {bare(sample.prompt) for sample in held_out if sample.prompt}
-    stream = (sample for sample in mixed(seed, mixture=mixture) if bare(sample.prompt) not in kept_away)
+    stream = (sample for sample in mixed(stage, stage.seed) if bare(sample.prompt) not in kept_away)
     corpus = [next(stream) for _ in tqdm(range(samples), desc="samples", unit="")]
     if tokenizer_file is None:
         tokenizer = train_tokenizer((f"{s.prompt}\n{s.answer}" for s in corpus[:60_000]), vocab_size)
@@ -161,27 +154,20 @@ def build(folder: Path, samples: int, mixture: str, seed: int, vocab_size: int, 
         for at in tqdm(range(0, samples, 10_000), desc="tokens", unit="x10k")
     ]
     np.savez(folder / "train.npz", **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-    with (folder / "heldout.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(sample)) + "\n" for sample in held_out)
-    texts = [sample.answer for sample in held_out if sample.kind == "text"]
-    (folder / "heldout.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
     total = sum(int(part["length"].sum()) for part in parts)
     print(f"{samples:,} samples, {total:,} tokens, vocabulary {tokenizer.get_vocab_size()}, {len(facts())} facts")
-    print("held out:", dict(Counter(sample.kind.split(":")[0] for sample in held_out)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.corpus", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument(
-        "--out", type=Path, default=Path("build/corpus"), help="folder to write (default: build/corpus)"
-    )
-    parser.add_argument("--samples", type=int, default=300_000)
-    parser.add_argument("--mixture", choices=MIXTURES, default="broad")
+    parser.add_argument("--stage", type=int, default=1, metavar="N", help="which stage of stages.yaml (default 1)")
+    parser.add_argument("--out", type=Path, default=Path("build/corpus"), help="folder to write (default build/corpus)")
+    parser.add_argument("--samples", type=int, help="default: as many as the stage has")
     parser.add_argument("--tokenizer", type=Path, help="use this tokenizer.json instead of training one")
     parser.add_argument("--vocab-size", type=int, default=4096)
-    parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    build(args.out, args.samples, args.mixture, args.seed, args.vocab_size, args.tokenizer)
+    stage = stages()[args.stage - 1]
+    build(args.out, stage, args.samples or stage.samples, args.vocab_size, args.tokenizer)
 
 
 if __name__ == "__main__":

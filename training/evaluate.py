@@ -22,6 +22,7 @@ from training.corpus import held_out_samples, mixed, running_text
 from training.offtopic import offtopic
 from training.samples import Sample
 from training.scoring import contains_key, has_repetition_loop, is_exact
+from training.stages import stages
 from training.tokenizer import rendered
 
 SEED = 2
@@ -109,8 +110,8 @@ class Model:
 
 
 def mixed_prompts(count: int) -> list[Sample]:
-    """`count` held-out prompts of all kinds in the corpus's proportions."""
-    return list(islice((sample for sample in mixed(SEED + 7, held_out=True) if sample.prompt), count))
+    """`count` held-out prompts of all kinds in the first stage's proportions."""
+    return list(islice((sample for sample in mixed(stages()[0], SEED + 7, held_out=True) if sample.prompt), count))
 
 
 def offtopic_prompts(count: int) -> list[Sample]:

@@ -6,7 +6,7 @@ compared whole: one wrong character is a wrong answer. An instance (operands, li
 
 import random
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from training.samples import Sample, is_held_out, split_rank
+from training.stages import stages
 
 HELD_OUT_SHARE = 0.1
 SUM_LIMIT = 60
@@ -131,25 +132,25 @@ def _copy(rng: random.Random) -> Instance:
     return {"x": text}, text
 
 
-TASKS: dict[str, tuple[Callable[[random.Random], Instance], int]] = {
-    "add": (_add, 5),
-    "subtract": (_subtract, 5),
-    "multiply": (_multiply, 2),
-    "count_words": (_count_words, 4),
-    "count_up": (_count_up, 2),
-    "count_down": (_count_down, 2),
-    "sort_numbers": (_sort_numbers, 4),
-    "largest": (_largest, 2),
-    "smallest": (_smallest, 2),
-    "sort_words": (_sort_words, 6),
-    "reverse_words": (_reverse_words, 5),
-    "reverse_letters": (_reverse_letters, 3),
-    "reverse_numbers": (_reverse_numbers, 2),
-    "reverse_word": (_reverse_word, 2),
-    "spell": (_spell, 2),
-    "copy": (_copy, 6),
+TASKS: dict[str, Callable[[random.Random], Instance]] = {
+    "add": _add,
+    "subtract": _subtract,
+    "multiply": _multiply,
+    "count_words": _count_words,
+    "count_up": _count_up,
+    "count_down": _count_down,
+    "sort_numbers": _sort_numbers,
+    "largest": _largest,
+    "smallest": _smallest,
+    "sort_words": _sort_words,
+    "reverse_words": _reverse_words,
+    "reverse_letters": _reverse_letters,
+    "reverse_numbers": _reverse_numbers,
+    "reverse_word": _reverse_word,
+    "spell": _spell,
+    "copy": _copy,
 }
-"""Each task's generator and its share of the corpus, as a weight."""
+"""The generator of each task's instances."""
 
 CLOSED_TASKS = frozenset({"multiply", "reverse_word", "spell"})
 """Tasks over a closed set of instances, all trained on: what is held out of them is one wording in five."""
@@ -169,7 +170,7 @@ def _held_out(task: str, fields: dict[str, Any], wording: str) -> bool:
 
 def task(rng: random.Random, name: str, held_out: bool = False) -> Sample:
     """One instance of the task `name` from the wanted split; `kind` is "task:NAME", `key` the whole answer."""
-    make, _ = TASKS[name]
+    make = TASKS[name]
     while True:
         fields, answer = make(rng)
         wording = rng.choice(wordings()[name])
@@ -177,8 +178,8 @@ def task(rng: random.Random, name: str, held_out: bool = False) -> Sample:
             return Sample(f"task:{name}", wording.format(**fields), answer, (answer,))
 
 
-def tasks(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
-    """Endless exact tasks in the proportions of `TASKS`."""
-    names, weights = list(TASKS), [weight for _, weight in TASKS.values()]
+def tasks(rng: random.Random, held_out: bool = False, weights: Mapping[str, float] | None = None) -> Iterator[Sample]:
+    """Endless exact tasks in the proportions of `weights`, by default those of the first stage."""
+    shares = stages()[0].tasks if weights is None else weights
     while True:
-        yield task(rng, rng.choices(names, weights)[0], held_out)
+        yield task(rng, rng.choices(list(shares), list(shares.values()))[0], held_out)

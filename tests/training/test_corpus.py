@@ -8,6 +8,7 @@ import pytest
 from training.corpus import SOURCES, bare, held_out_samples, mixed
 from training.facts import fact_questions, facts
 from training.samples import Sample
+from training.stages import Stage, stages
 from training.stories import lists, stories
 from training.tasks import SUM_LIMIT, TASKS, task
 
@@ -26,10 +27,10 @@ def test_no_question_belongs_to_two_facts() -> None:
     assert len(asked) == len(set(asked)) or len(asked) - len(set(asked)) < len(asked) * 0.001
 
 
-@pytest.mark.parametrize("mixture", ["broad", "exact"])
-def test_training_never_draws_what_is_held_out(mixture: str) -> None:
+@pytest.mark.parametrize("stage", stages())
+def test_training_never_draws_what_is_held_out(stage: Stage) -> None:
     held_out = {bare(sample.prompt) for sample in held_out_samples(2, 40) if sample.kind.startswith("task:")}
-    trained = {bare(sample.prompt) for sample in islice(mixed(1, mixture=mixture), 20_000) if sample.prompt}
+    trained = {bare(sample.prompt) for sample in islice(mixed(stage, stage.seed), 20_000) if sample.prompt}
     assert not held_out & trained
 
 

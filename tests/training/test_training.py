@@ -57,6 +57,15 @@ def test_a_toy_trains_resumes_and_loads_like_any_model(corpus: Path, tmp_path: P
     assert tokenizer.convert_ids_to_tokens(stops) == ["<|end|>", "<|endoftext|>"]
 
 
+def test_a_toy_is_made_by_one_command_and_says_something(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    command("training.make", "--toy", "--work", str(tmp_path))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "pocket-phi3")
+    answer = model.generate(torch.tensor([[8, 9, 7, 4]]), max_new_tokens=5, do_sample=False)
+    assert answer.shape[1] > 4
+
+
 def test_every_row_fits_and_every_sample_starts_at_position_0(corpus: Path) -> None:
     samples = Samples(corpus / "train.npz")
     tokenizer = Tokenizer.from_file(str(corpus / "tokenizer.json"))
