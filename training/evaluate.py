@@ -28,6 +28,12 @@ from training.tokenizer import rendered
 SEED = 2
 MAX_NEW_TOKENS = 400
 BATCH_TOKENS = 6000
+CARD_BEGIN = "<!-- evaluation: written by `python -m training.evaluate --card` -->"
+CARD_END = "<!-- end of evaluation -->"
+CARD_NOTE = (
+    "Greedy, fp32, on the CPU. A fact counts when its key words stand in the answer, an exact task when the whole answer is right. The "
+    "mixed prompts are held-out ones of all kinds, the off-topic ones held-out templates, fillers and singles."
+)
 TARGETS = {
     "facts: unseen phrasings with the key fact": 0.90,
     "exact tasks right": 0.90,
@@ -166,15 +172,36 @@ def as_table(results: dict[str, Share], tasks: dict[str, Share], perplexity: flo
     return table
 
 
+def write_card(card: Path, table: Table) -> None:
+    """Put the table between the evaluation's marks in a model card."""
+    text = card.read_text(encoding="utf-8")
+    head, rest = text.split(CARD_BEGIN, 1)
+    _, tail = rest.split(CARD_END, 1)
+    columns = [[str(cell) for cell in column.cells] for column in table.columns]
+    lines = [
+        [str(column.header) for column in table.columns],
+        ["---"] * len(columns),
+        *map(list, zip(*columns, strict=True)),
+    ]
+    made = "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |" for line in lines)
+    card.write_text(
+        f"{head}{CARD_BEGIN}\n\n## Evaluation\n\n{made}\n\n{CARD_NOTE}\n\n{CARD_END}{tail}", encoding="utf-8"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--model", type=Path, default=Path("assets/models/pocket-phi3"), help="Hugging Face folder")
     parser.add_argument("--per-task", type=int, default=40, help="held-out instances of each exact task")
     parser.add_argument("--show-failures", type=int, default=0, metavar="N", help="print the first N wrong answers")
     parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--card", action="store_true", help="write the table into the model's MODEL_CARD.md")
     args = parser.parse_args()
     results, tasks, perplexity = evaluate(Model(args.model), args.per_task, args.show_failures)
-    Console(width=110).print(as_table(results, tasks, perplexity))
+    table = as_table(results, tasks, perplexity)
+    Console(width=110).print(table)
+    if args.card:
+        write_card(args.model / "MODEL_CARD.md", table)
     if args.json:
         shares = {name: [result.right, result.asked] for name, result in (results | tasks).items()}
         args.json.write_text(

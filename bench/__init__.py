@@ -1,0 +1,1 @@
+"""How fast it is, against what: programs that measure in one run and print ratios."""
