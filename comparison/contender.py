@@ -5,7 +5,7 @@ A contender never raises for what goes wrong in its lane: it records the error, 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from backends.errors import LaneError, TimedOut
 from backends.folders import data_folder
 from backends.lane import Lane
 from backends.models import Model
-from backends.prepare import Prepared, Progress, prepare
+from backends.prepare import PreparationStopped, Prepared, Progress, prepare_many
 from backends.threads import thread_count
 from comparison.growth import MemoryGrowth
 from comparison.lane_events import LaneEvent, LaneState, RunFinished, RunStarted, StateChanged, TokensArrived, Warned
@@ -38,7 +38,7 @@ class Contender:
         self.used_at = 0.0
         self._growth = MemoryGrowth()
         self._warm_lengths: set[int] = set()
-        self._stopping = False
+        self.stopping = False
 
     @property
     def out(self) -> bool:
@@ -60,17 +60,17 @@ class Contender:
 
     async def prepare(self) -> None:
         """Turn the model into what the backend loads; an existing preparation is reused."""
-        loop = asyncio.get_running_loop()
+        await prepare_together([self])
 
-        def progress(step: Progress) -> None:
-            loop.call_soon_threadsafe(self.enter, LaneState.PREPARING, f"{step.stage}: {step.message}", step.fraction)
-
-        async with self._ending_the_lane():
-            self.enter(LaneState.PREPARING)
-            self.prepared = await asyncio.to_thread(prepare, self.model, self.lane, progress, lambda: self._stopping)
-            self.record.weights_bytes = self.prepared.manifest.weights_bytes
-            for note in self.prepared.manifest.notes:
-                self.warn("preparation", note)
+    def take_prepared(self, outcome: Prepared | LaneError) -> None:
+        """Go on with what a preparation came to."""
+        if isinstance(outcome, LaneError):
+            self.fail(outcome)
+            return
+        self.prepared = outcome
+        self.record.weights_bytes = outcome.manifest.weights_bytes
+        for note in outcome.manifest.notes:
+            self.warn("preparation", note)
 
     async def load(self) -> None:
         """Start a worker and load the prepared model."""
@@ -171,7 +171,7 @@ class Contender:
 
     async def stop(self) -> None:
         """End what this lane is doing, within the time that a stop may take, and take it out of the comparison."""
-        self._stopping = True
+        self.stopping = True
         if self.worker is not None and self.record.loaded is not None:
             await self.worker.stop()
         elif self.worker is not None:
@@ -199,7 +199,34 @@ class Contender:
         try:
             yield
         except LaneError as error:
-            if self._stopping:
+            if self.stopping:
                 self.cancel()
             else:
                 self.fail(error)
+
+
+async def prepare_together(contenders: Sequence[Contender]) -> None:
+    """Prepare lanes of one model and one format: their exports share the imports of the exporter, which take most of the time."""
+    loop = asyncio.get_running_loop()
+
+    def show(step: Progress) -> None:
+        for contender in contenders:
+            contender.enter(LaneState.PREPARING, f"{step.stage} {step.message}".strip(), step.fraction)
+
+    def progress(step: Progress) -> None:
+        loop.call_soon_threadsafe(show, step)
+
+    def should_stop() -> bool:
+        return any(contender.stopping for contender in contenders)
+
+    for contender in contenders:
+        contender.enter(LaneState.PREPARING)
+    lanes = [contender.lane for contender in contenders]
+    try:
+        outcomes = await asyncio.to_thread(prepare_many, contenders[0].model, lanes, progress, should_stop)
+    except PreparationStopped:
+        for contender in contenders:
+            contender.cancel()
+        return
+    for contender, outcome in zip(contenders, outcomes, strict=True):
+        contender.take_prepared(outcome)

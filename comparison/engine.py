@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from backends.base import ModelFormat
 from backends.download import ensure_text_files
 from backends.errors import LaneError, PromptRefused
 from backends.progress import Reporter
 from backends.tokenizer_json import tokenizer_json
-from comparison.contender import Contender
+from comparison.contender import Contender, prepare_together
 from comparison.devices import sharing
 from comparison.lane_events import LaneEvent, LaneState, Observer
 from comparison.lane_record import RunPlan
@@ -115,8 +116,13 @@ class Comparison:
         return RunPlan(index, 0, index, encoded.text, encoded.ids, encoded.tokenize_s, room)
 
     async def _get_ready(self, plans: list[RunPlan]) -> None:
-        for contender in self.racing:
-            await self._unless_stopped(contender, contender.prepare())
+        for format in ModelFormat:
+            together = [contender for contender in self.racing if contender.lane.cls.format is format]
+            if together and not self.stopping:
+                await prepare_together(together)
+        if self.stopping:
+            for contender in self.racing:
+                contender.cancel()
         if self.request.mode is Mode.RACE:
             for contender in self.racing:
                 await self._make_ready(contender, plans[0], keep=self.racing)
