@@ -15,10 +15,11 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from training.facts import fact_questions, facts
+from training.lists import lists
 from training.offtopic import context, offtopic
 from training.samples import Sample
 from training.stages import Stage, stages
-from training.stories import lists, stories
+from training.stories import stories
 from training.tasks import TASKS, task, tasks
 from training.tokenizer import rendered, train_tokenizer
 

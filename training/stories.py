@@ -1,11 +1,10 @@
-"""Little stories and numbered lists for the tiny bundled model.
+"""Little stories for the bundled model.
 
 All content lives in ``training/stories``: ``world.yaml`` (heroes, places, objects, ...), ``plots.txt`` (the plot
-skeletons with alternative sentences), ``lists.txt`` (list subjects with their items) and ``prompts.yaml`` (what a
-visitor may type). This module only combines it with agreement of names, pronouns and articles.
+skeletons with alternative sentences) and ``prompts.yaml`` (what a visitor may type). This module only combines it with agreement of names, pronouns and articles.
 
 Held-out prompts come in two flavors: a request wording that is never used for training, or a known wording with a
-subject (hero and object, hero and place, list subject and count, ...) that is never used for training.
+subject (hero and object, hero and place, ...) that is never used for training.
 """
 
 import random
@@ -29,8 +28,6 @@ HELD_OUT_SUBJECTS = 0.08
 """The share of composed subjects that are only drawn with ``held_out=True``."""
 
 STORY_WORDS = {"short": (70, 120), "any": (150, 230), "long": (200, 260)}
-NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight")
-DEFAULT_COUNT = 5
 PRONOUNS = {
     "it": {"he": "it", "him": "it", "his": "its", "himself": "itself"},
     "he": {"he": "he", "him": "him", "his": "his", "himself": "himself"},
@@ -61,17 +58,6 @@ class Subject:
     keys: tuple[str, ...] = ()
     plot: Plot | None = None
     slots: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class ListSubject:
-    """A list subject with its items, in order if the order matters."""
-
-    name: str
-    title: str = ""
-    ordered: bool = False
-    items: list[str] = field(default_factory=list)
-    always: set[int] = field(default_factory=set)
 
 
 def article(words: str) -> str:
@@ -136,25 +122,6 @@ def plots() -> list[Plot]:
             found[-1].about = rest.split(" | ")
         elif word == "keys":
             found[-1].keys = rest.split()
-    return found
-
-
-@cache
-def list_subjects() -> list[ListSubject]:
-    """Read the list subjects."""
-    found: list[ListSubject] = []
-    for line in data_lines("lists.txt"):
-        mark, _, rest = line.partition(" ")
-        if mark == "=":
-            found.append(ListSubject(rest))
-        elif mark == "~":
-            found[-1].title = rest
-        elif mark == ">":
-            found[-1].ordered = True
-        elif line:
-            if line.startswith("*"):
-                found[-1].always.add(len(found[-1].items))
-            found[-1].items.append(line.removeprefix("*"))
     return found
 
 
@@ -357,45 +324,3 @@ def stories(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
         assert subject.plot is not None
         answer = tell(rng, subject.plot, subject.slots, length)
         yield Sample("story", prompt, answer, subject.keys)
-
-
-def list_prompt(rng: random.Random, subject: ListSubject, count: int, counted: bool, held_out: bool) -> str:
-    """A request for a list, with or without its number of items."""
-    requests = wordings()["list"]
-    if counted:
-        number = NUMBER_WORDS[count] if rng.random() < 0.65 else str(count)
-        text = wording(rng, requests["counted"], held_out).replace("{n}", number)
-    else:
-        text = wording(rng, requests["ordered" if subject.ordered else "plain"], held_out)
-    title = subject.title or f"a list of {subject.name}"
-    return typed(rng, text.replace("{s}", subject.name).replace("{a}", title))
-
-
-def lists(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
-    """Endless list requests with numbered lists of the wanted length; ``key`` holds the last number."""
-    leads = wordings()["list"]["leads"]
-    while True:
-        subject = rng.choice(list_subjects())
-        counted = rng.random() < 0.75
-        count = rng.randint(3, 8) if counted else DEFAULT_COUNT
-        new_wording = held_out and rng.random() < 0.5
-        if (counted and is_reserved(f"{count} {subject.name}")) != (held_out and not new_wording):
-            continue
-        prompt = list_prompt(rng, subject, count, counted, new_wording)
-        picked = pick_items(rng, subject, count)
-        lines = [f"{number}. {item}" for number, item in enumerate(picked, start=1)]
-        if rng.random() < 0.6:
-            lead = rng.choice(leads).replace("{n}", NUMBER_WORDS[count]).replace("{s}", subject.name)
-            lines.insert(0, lead[0].upper() + lead[1:])
-        yield Sample("list", prompt, "\n".join(lines), (f"{count}. ",))
-
-
-def pick_items(rng: random.Random, subject: ListSubject, count: int) -> list[str]:
-    """Draw distinct items; an ordered subject keeps its order and its most important steps."""
-    indices = list(range(len(subject.items)))
-    if not subject.ordered:
-        return [subject.items[i] for i in rng.sample(indices, count)]
-    always = sorted(subject.always)
-    chosen = always if len(always) <= count else always[: count - 1] + always[-1:]
-    rest = [i for i in indices if i not in chosen]
-    return [subject.items[i] for i in sorted(chosen + rng.sample(rest, count - len(chosen)))]

@@ -7,9 +7,10 @@ import pytest
 
 from training.corpus import SOURCES, bare, held_out_samples, mixed
 from training.facts import fact_questions, facts
+from training.lists import lists
 from training.samples import Sample
 from training.stages import Stage, stages
-from training.stories import lists, stories
+from training.stories import stories
 from training.tasks import SUM_LIMIT, TASKS, task
 
 
