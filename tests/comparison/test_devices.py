@@ -25,5 +25,11 @@ def test_hardware(lane: str, used: set[str]) -> None:
 
 
 def test_lanes_on_other_hardware_share_nothing() -> None:
-    lanes = ["transformers", "openvino-genai:int4:GPU", "openvino-genai:int4:NPU", "onnxruntime-genai", "openvino-optimum::GPU.0"]
+    lanes = [
+        "transformers",
+        "openvino-genai:int4:GPU",
+        "openvino-genai:int4:NPU",
+        "onnxruntime-genai",
+        "openvino-optimum::GPU.0",
+    ]
     assert sharing([parse_lane(lane) for lane in lanes]) == [[3], [4], [], [0], [1]]

@@ -16,13 +16,14 @@ from comparison.engine import Comparison
 from comparison.lane_events import LaneEvent, LaneState, RunFinished, StateChanged, TokensArrived
 from tests.comparison.engine_runs import PROMPT, Told, request, run
 
-pytestmark = pytest.mark.usefixtures("data_dir")
 
 GOOD = "scripted@rate=200@tokens=40"
 
 
 def own_workers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if "backends.worker" in " ".join(child.cmdline())]
+    return [
+        child for child in psutil.Process().children(recursive=True) if "backends.worker" in " ".join(child.cmdline())
+    ]
 
 
 def spans(lane: dict[str, Any]) -> list[tuple[float, float]]:

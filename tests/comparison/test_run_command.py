@@ -16,7 +16,7 @@ GOOD = "scripted@rate=500@tokens=20"
 
 
 @pytest.fixture
-def command(bundled_model: Path, data_dir: Path) -> list[str]:
+def command(bundled_model: Path) -> list[str]:
     return [sys.executable, "-m", "comparison", "run", "--model", str(bundled_model)]
 
 
@@ -78,7 +78,7 @@ def test_unusable_arguments_exit_with_2_and_one_line(command: list[str], argumen
     assert done.stdout == ""
 
 
-def test_an_unknown_model_exits_with_2_and_one_line(data_dir: Path) -> None:
+def test_an_unknown_model_exits_with_2_and_one_line() -> None:
     command = [sys.executable, "-m", "comparison", "run", "--model", "no-such-model"]
     done = finished(command, "--lane", GOOD, "--prompt", "x")
     assert done.returncode == 2
