@@ -30,6 +30,12 @@ WEIGHTS = {
     ModelFormat.HUGGING_FACE: (".safetensors",),
 }
 
+MARKERS = {
+    ModelFormat.OPENVINO: "openvino_model.xml",
+    ModelFormat.ONNX_GENAI: "genai_config.json",
+    ModelFormat.HUGGING_FACE: "config.json",
+}
+
 
 def ensure_local(model: Model, report: Reporter) -> Model:
     """`model` with its weights on this machine, downloaded where they are not. Raises PreparationFailed."""
@@ -56,22 +62,32 @@ def ensure_text_files(model: Model, report: Reporter) -> Path:
     return fetch(model.hub_id, revision, TEXT_FILES, NO_SUBFOLDERS, (".json", ".model"), report)
 
 
+def local_ready_made(export: ReadyMade) -> Path | None:
+    """The folder of a ready-made export where it is on this machine, and whole."""
+    snapshot = local_snapshot(export.hub_id, "main", _prefix(export) + MARKERS[export.format])
+    if snapshot is None:
+        return None
+    try:
+        check_ready_made(snapshot / export.subfolder, export.format)
+    except PreparationFailed:  # a download was interrupted
+        return None
+    return snapshot / export.subfolder
+
+
 def ensure_ready_made(export: ReadyMade, report: Reporter) -> Path:
     """The folder of a ready-made export on this machine, downloaded where it is not. Raises PreparationFailed."""
-    marker = {ModelFormat.OPENVINO: "openvino_model.xml", ModelFormat.ONNX_GENAI: "genai_config.json"}
-    prefix = f"{export.subfolder}/" if export.subfolder else ""
-    snapshot = local_snapshot(export.hub_id, "main", prefix + marker.get(export.format, "config.json"))
-    if snapshot is not None:
-        try:
-            check_ready_made(snapshot / export.subfolder, export.format)
-            return snapshot / export.subfolder
-        except PreparationFailed:  # an earlier download was interrupted: it goes on now
-            pass
+    if (found := local_ready_made(export)) is not None:
+        return found
+    prefix = _prefix(export)
     allow = [prefix + pattern for pattern in EXPORT_FILES[export.format]]
     ignore = () if prefix else NO_SUBFOLDERS
     folder = fetch(export.hub_id, "main", allow, ignore, WEIGHTS[export.format], report) / export.subfolder
     check_ready_made(folder, export.format)
     return folder
+
+
+def _prefix(export: ReadyMade) -> str:
+    return f"{export.subfolder}/" if export.subfolder else ""
 
 
 def fetch(

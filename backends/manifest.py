@@ -12,7 +12,7 @@ from backends.model_files import sha256
 MANIFEST = "manifest.json"
 SCHEMA = 1
 NO_WEIGHTS = ("openvino_tokenizer.bin", "openvino_detokenizer.bin")
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".onnx", ".data")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".onnx", ".onnx.data", ".onnx_data")
 
 
 @dataclass(frozen=True, slots=True)

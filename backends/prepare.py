@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backends.base import ModelFormat
-from backends.download import ensure_local, ensure_ready_made
+from backends.download import ensure_local, ensure_ready_made, local_ready_made
 from backends.errors import LaneError, PreparationFailed
 from backends.exporting import Exported, existing_export, export_all
 from backends.folders import data_folder
@@ -86,7 +86,10 @@ def is_prepared(model: str, lane: Lane) -> bool:
         found = resolve_model(model)
         if lane.cls.format in (ModelFormat.NONE, ModelFormat.HUGGING_FACE) or "from" in lane.options:
             return lane.cls.format is ModelFormat.NONE or found.folder is not None
-        return found.folder is not None and existing_export(found, recipe_for(lane)) is not None
+        if found.folder is not None and existing_export(found, recipe_for(lane)) is not None:
+            return True
+        offered = found.export_for(lane.cls.format, lane.precision, device_kind(lane))
+        return offered is not None and local_ready_made(offered) is not None
     except (ValueError, LaneError):
         return False
 
@@ -102,10 +105,22 @@ def _without_export(model: Model, lane: Lane, report: Reporter, verify: bool) ->
         return _as_it_is(model, lane, report)
     if model.folder is not None and (found := existing_export(model, recipe_for(lane), verify)) is not None:
         return Prepared(found.folder, found.manifest, True)
-    offered = model.export_for(format, lane.precision, device_kind(lane))
-    if offered is None or model.folder is not None:
+    return _offered(model, lane, report)
+
+
+def _offered(model: Model, lane: Lane, report: Reporter) -> Prepared | None:
+    """The export that the catalogue names, downloaded; None where there is none, or none to be had while the weights are here."""
+    offered = model.export_for(lane.cls.format, lane.precision, device_kind(lane))
+    if offered is None:
         return None
-    return _ready_made(model, lane, ensure_ready_made(offered, report), offered.hub_id)
+    try:
+        return _from_hub(model, lane, offered, report)
+    except PreparationStopped:
+        raise
+    except PreparationFailed:
+        if model.folder is None:
+            raise
+        return None
 
 
 def _as_it_is(model: Model, lane: Lane, report: Reporter) -> Prepared:
@@ -133,17 +148,23 @@ def _given(model: Model, lane: Lane, text: str, report: Reporter) -> Prepared:
     if not HUB_ID.fullmatch(owner_and_name):
         raise PreparationFailed(f"@from={text} is neither a folder nor a hub id (owner/name).")
     offered = ReadyMade(lane.cls.format, lane.precision, "any", owner_and_name, subfolder)
-    return _ready_made(model, lane, ensure_ready_made(offered, report), text)
+    return _from_hub(model, lane, offered, report)
 
 
-def _ready_made(model: Model, lane: Lane, folder: Path, origin: str) -> Prepared:
+def _from_hub(model: Model, lane: Lane, offered: ReadyMade, report: Reporter) -> Prepared:
+    was_local = local_ready_made(offered) is not None
+    folder = ensure_ready_made(offered, report)
+    return _ready_made(model, lane, folder, f"{offered.hub_id}/{offered.subfolder}".rstrip("/"), was_local)
+
+
+def _ready_made(model: Model, lane: Lane, folder: Path, origin: str, reused: bool = True) -> Prepared:
     precision = read_precision(folder, lane.cls.format)
     notes = []
     if lane.precision not in (UNKNOWN, precision) and precision != UNKNOWN:
         notes.append(f"The lane says {lane.precision}, but the export in {folder.name} says {precision}.")
     made = _manifest(model, lane, folder)
     source = {**made.source, "ready_made": origin}
-    return Prepared(folder, replace(made, precision=precision, source=source, notes=tuple(notes)), True)
+    return Prepared(folder, replace(made, precision=precision, source=source, notes=tuple(notes)), reused)
 
 
 def _manifest(model: Model, lane: Lane, folder: Path, list_files: bool = True) -> Manifest:

@@ -16,6 +16,8 @@ from backends.models import Model, resolve_model
 from backends.prepare import PreparationStopped, Prepared, Progress, prepare_many
 
 UNUSABLE, FAILED, INTERRUPTED = 2, 1, 130
+UNBROKEN = 1000
+"""Columns where no terminal sets them: a line stays a line for what reads it."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,7 +51,7 @@ def _prepare(model: Model, lanes: list[Lane], verify: bool) -> int:
     failures = [
         (lane, outcome) for lane, outcome in zip(lanes, outcomes, strict=True) if isinstance(outcome, LaneError)
     ]
-    Console(soft_wrap=True).print(_table(lanes, outcomes))
+    Console(width=None if sys.stdout.isatty() else UNBROKEN).print(_table(lanes, outcomes))
     for lane, outcome in zip(lanes, outcomes, strict=True):
         for note in outcome.manifest.notes if isinstance(outcome, Prepared) else ():
             print(f"{lane}: note: {note}")
@@ -93,6 +95,8 @@ def _shown() -> Iterator[Callable[[Progress], None]]:
 
 def _table(lanes: list[Lane], outcomes: list[Prepared | LaneError]) -> Table:
     table = Table("lane", "state", "weights", "seconds", "folder", box=None)
+    for column in table.columns:
+        column.overflow = "fold"
     for lane, outcome in zip(lanes, outcomes, strict=True):
         if isinstance(outcome, LaneError):
             table.add_row(str(lane), "failed", "", "", "")

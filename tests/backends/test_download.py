@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backends.folders import REPOSITORY
+from backends.models import resolve_model
 from tests.backends.hub_imitation import Hub, Repository, serve
 
 CONFIG = json.dumps({"model_type": "llama", "dtype": "float16"}).encode()
@@ -145,6 +146,18 @@ def test_a_ready_made_export_from_the_hub(machine: Machine) -> None:
     assert machine.downloaded() == {"genai_config.json", "phi.onnx", "phi.onnx.data"}
     again = machine.prepare("pocket-phi3", lane, HF_HUB_OFFLINE="1")
     assert again.returncode == 0, again.stderr
+
+
+def test_the_export_that_the_catalogue_names_is_downloaded_instead_of_the_weights(machine: Machine, hub: Hub) -> None:
+    (offered,) = (each for each in resolve_model("Phi-3-mini-4k-instruct").exports if each.device_kind == "dml")
+    files = {path.replace(SUBFOLDER, offered.subfolder): content for path, content in EXPORT.items()}
+    hub.repositories[offered.hub_id] = Repository(files)
+    done = machine.prepare("Phi-3-mini-4k-instruct", "onnxruntime-genai:int4:DML")
+    assert done.returncode == 0, done.stderr
+    assert machine.downloaded() == {"genai_config.json", "phi.onnx", "phi.onnx.data"}
+    assert offered.subfolder in done.stdout
+    assert " made " in done.stdout
+    assert " reused " in machine.prepare("Phi-3-mini-4k-instruct", "onnxruntime-genai:int4:DML").stdout
 
 
 def test_what_is_neither_a_folder_nor_a_hub_id(machine: Machine) -> None:
