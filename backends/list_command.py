@@ -50,7 +50,7 @@ def collect(refresh: bool, model: str) -> Rows:
     """
     resolve_model(model)
     rows: Rows = {}
-    with Console(stderr=True).status("") as status:
+    with Console(stderr=True).status("Looking what can run here ...") as status:
         for probed in availability(refresh):
             rows[probed.backend] = for_model(probed, model)
             missing = [backend_class(name).label for name in BACKENDS if name not in rows]

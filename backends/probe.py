@@ -21,9 +21,9 @@ from backends.registry import backend_class
 
 AT_ONCE = 2
 TIMEOUT_S = 25.0
-PATIENCE = 4
+PATIENCE = 8
 """A probe that is only starved, by a busy machine, may take this many times as long."""
-CPU_STEP_S, STALLED_S = 0.03, 4.0
+CPU_STEP_S, STALLED_S = 0.03, 10.0
 """Starved is what got less CPU than the timeout, but some of it within the last seconds."""
 POLL_S = 0.02
 GONE_S = 5.0
@@ -106,8 +106,8 @@ class _Probe:
         """The rows; to be asked once, when it is over."""
         cls, code = backend_class(self.name), self.process.poll()
         if code is None:
+            reason = f"its probe did not answer within {time.monotonic() - self.start_s:.0f} s"
             end_tree(self.process)
-            reason = f"its probe did not answer within {self.timeout_s:.0f} s"
             return Probed(self.name, _failed(cls, reason), lasting=False)
         lines = _content(self.stdout).splitlines()
         try:

@@ -33,7 +33,7 @@ def run(*arguments: str, data: Path, path: str = "") -> subprocess.CompletedProc
         cwd=REPOSITORY,
         env=environment,
         check=False,
-        timeout=240,
+        timeout=280,
     )
 
 

@@ -79,7 +79,7 @@ def test_a_runtime_that_hangs_is_ended_with_all_that_it_started(
     started = tmp_path / "pids"
     break_onnxruntime_genai(monkeypatch, tmp_path / "path", HANG.format(file=str(started)))
     probed = only(NAME, timeout_s=8.0)
-    assert {row.reason for row in probed.rows} == {"its probe did not answer within 8 s"}
+    assert all(row.reason.startswith("its probe did not answer within") for row in probed.rows)
     assert not probed.lasting
     assert_gone(started)
 
