@@ -64,7 +64,7 @@ def openvino_genai(folder: str, threads: int) -> Run:
 
     pipeline = LLMPipeline(folder, "CPU", ATTENTION_BACKEND="SDPA", INFERENCE_NUM_THREADS=threads, **OPENVINO)
 
-    class Stamps(StreamerBase):  # type: ignore[misc]
+    class Stamps(StreamerBase):
         def __init__(self) -> None:
             super().__init__()
             self.times: list[int] = []

@@ -1,6 +1,7 @@
 """What tests share: one data folder for the whole session, the bundled model, and exports that are made once."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -76,7 +77,8 @@ def make_once(name: str, session_folder: Path) -> Path:
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             making = folder.with_suffix(".making")
+            shutil.rmtree(making, ignore_errors=True)
             command = [sys.executable, "-m", "tests.model_zoo", name, str(making)]
-            subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=200)
+            subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=280)
             making.rename(folder)
     return folder

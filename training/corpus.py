@@ -154,7 +154,8 @@ def build(folder: Path, stage: Stage, samples: int, vocab_size: int, tokenizer_f
         encoded(tokenizer, corpus[at : at + 10_000])
         for at in tqdm(range(0, samples, 10_000), desc="tokens", unit="x10k")
     ]
-    np.savez(folder / "train.npz", **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    tokens, length, prompt = (np.concatenate([part[name] for part in parts]) for name in ("tokens", "length", "prompt"))
+    np.savez(folder / "train.npz", tokens=tokens, length=length, prompt=prompt)
     total = sum(int(part["length"].sum()) for part in parts)
     print(f"{samples:,} samples, {total:,} tokens, vocabulary {tokenizer.get_vocab_size()}, {len(facts())} facts")
 

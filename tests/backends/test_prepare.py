@@ -47,7 +47,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def generated(code: str, folder: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=250, check=False
     )
     return done.stdout.strip() or done.stderr
 

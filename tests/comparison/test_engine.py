@@ -16,7 +16,6 @@ from comparison.engine import Comparison
 from comparison.lane_events import LaneEvent, LaneState, RunFinished, StateChanged, TokensArrived
 from tests.comparison.engine_runs import PROMPT, Told, request, run
 
-
 GOOD = "scripted@rate=200@tokens=40"
 
 

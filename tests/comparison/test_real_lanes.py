@@ -5,6 +5,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from comparison.lane_events import LaneEvent, TokensArrived
 from tests.comparison.engine_runs import Told, request, run
 
