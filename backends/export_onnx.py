@@ -42,10 +42,20 @@ def _build(model: Path, cache: Path, folder: Path, flags: dict[str, Any]) -> Non
     _set_up_builder(flags)
     precision = "int4" if "bits" in flags else flags["precision"]
     options = builder.parse_extra_options([f"hf_remote={flags['hf_remote']}"], flags["execution_provider"])
-    builder.create_model(None, str(model), str(folder), precision, flags["execution_provider"], str(cache), **options)
+    try:
+        builder.create_model(
+            None, str(model), str(folder), precision, flags["execution_provider"], str(cache), **options
+        )
+    except NotImplementedError as problem:
+        raise ValueError(f"the builder does not know {' or '.join(_config(model)['architectures'])}") from problem
     for file in (file for pattern in PATTERNS for file in model.glob(pattern)):
         if not file.name.startswith("model.safetensors") and file.suffix != ".safetensors":
             shutil.copyfile(file, folder / file.name)
+
+
+def _config(model: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return config
 
 
 def _set_up_builder(flags: dict[str, Any]) -> None:
@@ -66,8 +76,7 @@ class BuilderOutput(TextIOBase):
     def __init__(self, events: Events, model: Path, precision: str) -> None:
         self._events = events
         self._precision = precision
-        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-        self._layers = max(int(config.get("num_hidden_layers") or 1), 1)
+        self._layers = max(int(_config(model).get("num_hidden_layers") or 1), 1)
         quantiser = logging.getLogger(QUANTISER_LOG)
         quantiser.filters = [self._quantised]
 
