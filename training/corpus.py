@@ -17,7 +17,7 @@ from tqdm import tqdm
 from training.facts import fact_questions, facts
 from training.lists import lists
 from training.offtopic import context, offtopic
-from training.samples import Sample
+from training.samples import Sample, bare
 from training.stages import Stage, stages
 from training.stories import stories
 from training.tasks import TASKS, task, tasks
@@ -117,11 +117,6 @@ def held_out_samples(seed: int, per_kind: int) -> list[Sample]:
         stream = SOURCES[name](rng, True)
         asked += [next(stream) for _ in range(per_kind)]
     return asked
-
-
-def bare(prompt: str) -> str:
-    """`prompt` without case and final punctuation: two prompts that are the same so count as one phrasing."""
-    return prompt.lower().rstrip("?!. ")
 
 
 def encoded(tokenizer: Tokenizer, samples: list[Sample]) -> dict[str, np.ndarray]:

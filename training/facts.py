@@ -1,7 +1,7 @@
 """The facts about AI PCs that the bundled model knows: read from `facts/*.yaml`, asked in many ways.
 
-Each fact has about 14 hand-written phrasings. Some are never trained on (`HELD_OUT_PHRASINGS`); the others are varied
-further, by casing, punctuation, politeness, a slip of the keyboard or a dropped filler word, so that a stranger's wording finds its answer.
+Each fact has about 25 hand-written phrasings. Some are never trained on (`HELD_OUT_PHRASINGS`); the others are varied
+further, by patterns that any subject fits, casing, punctuation, politeness, a slip of the keyboard or a dropped filler word, so that a stranger's wording finds its answer.
 """
 
 import random
@@ -13,8 +13,10 @@ from pathlib import Path
 
 import yaml
 
-from training.samples import Sample, split_rank
+from training.rewording import reworded
+from training.samples import Sample, bare, split_rank
 
+FOLDER = Path(__file__).parent / "facts"
 HELD_OUT_PHRASINGS = 2
 """Phrasings of each fact that only the evaluation sees."""
 
@@ -47,15 +49,20 @@ class Fact:
 @cache
 def facts() -> tuple[Fact, ...]:
     """All facts of `facts/*.yaml`, in the order of file names. Raises ValueError where two facts share an id."""
-    loaded = tuple(
-        Fact(item["id"], tuple(item["questions"]), item["answer"], tuple(item["key"]))
-        for path in sorted((Path(__file__).parent / "facts").glob("*.yaml"))
-        for item in yaml.safe_load(path.read_text(encoding="utf-8"))
-    )
+    loaded = tuple(fact for path in sorted(FOLDER.glob("*.yaml")) for fact in _read(path))
     ids = [fact.id for fact in loaded]
     if len(set(ids)) < len(ids):
         raise ValueError(f"two facts share an id: {sorted({i for i in ids if ids.count(i) > 1})}")
     return loaded
+
+
+def _read(path: Path) -> Iterator[Fact]:
+    """The facts of one file, with the further phrasings of the file of that name in `phrasings/`."""
+    more = FOLDER / "phrasings" / path.name
+    further = yaml.safe_load(more.read_text(encoding="utf-8")) if more.exists() else {}
+    for item in yaml.safe_load(path.read_text(encoding="utf-8")):
+        questions = {bare(question): question for question in [*further.get(item["id"], ()), *item["questions"]]}
+        yield Fact(item["id"], tuple(questions.values()), item["answer"], tuple(item["key"]))
 
 
 def _slip(rng: random.Random, text: str) -> str:
@@ -77,9 +84,12 @@ def _other_spelling(text: str) -> str:
 
 
 def vary(rng: random.Random, question: str) -> str:
-    """`question` as another hand might have typed it. About a third of all come back unchanged."""
-    if rng.random() < 0.35:
+    """`question` as another hand might have typed it. Three in ten come back unchanged."""
+    if rng.random() < 0.3:
         return question
+    if rng.random() < 0.5:
+        other = reworded(rng, question)
+        question = question if bare(other) in held_out_questions() else other
     if rng.random() < 0.25:
         words = [word for word in question.split() if word.lower() not in FILLERS or rng.random() < 0.5]
         question = " ".join(words) if len(words) > 1 else question
@@ -97,6 +107,12 @@ def vary(rng: random.Random, question: str) -> str:
         question = question.rstrip("?.!")
     chance = rng.random()
     return question.lower() if chance < 0.3 else question.upper() if chance < 0.33 else question
+
+
+@cache
+def held_out_questions() -> frozenset[str]:
+    """All held-out phrasings, bare."""
+    return frozenset(bare(question) for fact in facts() for question in fact.split(held_out=True))
 
 
 def fact_questions(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:

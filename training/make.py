@@ -21,14 +21,13 @@ def command(*words: str) -> None:
 
 def make(work: Path, more: list[str]) -> None:
     """All stages with their corpora in `work`; `more` goes to every call of the training."""
-    steps = str(stages()[-1].until_step)
     checkpoint = ["--checkpoint", str(work / "checkpoint.pt"), "--out", str(work / "pocket-phi3")]
     for number, stage in enumerate(stages(), 1):
         corpus = work / f"corpus-{number}"
         if not (corpus / "train.npz").exists():
             known = [] if number == 1 else ["--tokenizer", str(work / "corpus-1" / "tokenizer.json")]
             command("training.corpus", "--stage", str(number), "--out", str(corpus), *known)
-        here = ["--corpus", str(corpus), "--steps", steps, "--stop-at", str(stage.until_step)]
+        here = ["--corpus", str(corpus), "--steps", str(stage.schedule_steps), "--stop-at", str(stage.until_step)]
         command("training.train", *here, *checkpoint, *more)
 
 

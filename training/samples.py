@@ -27,3 +27,8 @@ def split_rank(identity: str) -> float:
 def is_held_out(identity: str, share: float) -> bool:
     """Whether `identity` belongs to the `share` (0 to 1) of all identities that training never sees."""
     return split_rank(identity) < share
+
+
+def bare(prompt: str) -> str:
+    """`prompt` without case and final punctuation: two prompts that are the same so count as one phrasing."""
+    return prompt.lower().rstrip("?!. ")

@@ -10,9 +10,13 @@ import yaml
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One corpus and the step at which training on it ends. `kinds` and `tasks` are weights."""
+    """One corpus and the step at which training on it ends. `kinds` and `tasks` are weights.
+
+    The learning rate is that of a training of `schedule_steps` steps.
+    """
 
     until_step: int
+    schedule_steps: int
     samples: int
     seed: int
     kinds: Mapping[str, float]

@@ -81,11 +81,11 @@ def test_it_stops_in_the_prefill_and_between_tokens() -> None:
 
 
 def test_its_memory_can_grow_with_each_run() -> None:
-    backend = loaded(grow=20, tokens=1)
+    backend = loaded(grow=64, tokens=1)  # more than an allocator keeps back for the next
     before = psutil.Process().memory_info().rss
     ids(backend)
     ids(backend)
-    assert psutil.Process().memory_info().rss - before > 30 << 20
+    assert psutil.Process().memory_info().rss - before > 100 << 20
 
 
 @pytest.mark.parametrize(
