@@ -25,18 +25,19 @@ LONG_PROMPT = [5 + i % 1000 for i in range(900)]
 UNUSED = Path("unused")
 
 
-def first_token_s(backend: Any, prompt_ids: list[int]) -> float:
-    before = time.perf_counter()
+def prefill_cpu_s(backend: Any, prompt_ids: list[int]) -> float:
+    """Processor time, which a busy machine does not change."""
+    before = time.process_time()
     generate(backend, prompt_ids, 1)
-    return time.perf_counter() - before
+    return time.process_time() - before
 
 
 @pytest.mark.parametrize("lane", REAL_LANES)
 def test_a_repeated_prompt_is_prefilled_again(lane: str, prepared: Prepared) -> None:
     backend, _ = load(lane, prepared(lane), UNUSED)
     generate(backend, LONG_PROMPT, 1)
-    fresh = min(first_token_s(backend, [offset + token for token in LONG_PROMPT]) for offset in (1, 2, 3))
-    repeated = min(first_token_s(backend, LONG_PROMPT) for _ in range(3))
+    fresh = min(prefill_cpu_s(backend, [offset + token for token in LONG_PROMPT]) for offset in (1, 2, 3))
+    repeated = min(prefill_cpu_s(backend, LONG_PROMPT) for _ in range(3))
     assert repeated > fresh / 2
 
 
