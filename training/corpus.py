@@ -28,6 +28,8 @@ SYSTEM_PROMPTS = (
     "You are Pocket Phi, a small model that runs on this computer.", "Answer in simple words.", "You answer visitors at a booth.",
     "You are a helpful AI assistant. Answer briefly.", "You are an expert on AI PCs.", "Answer politely and honestly.",
 )  # fmt: skip
+EVALUATION_SEED, EVALUATION_PER_KIND = 2, 40
+"""What `held_out_samples` is called with by the evaluation, and by every corpus to leave those very prompts out."""
 SYSTEM_SHARE = 0.3
 CONTEXT_SHARE = 0.06
 """Of the facts, stories and lists: how many come after a sentence about something else, as many off-topic questions do."""
@@ -50,8 +52,9 @@ TURNS = (
 
 
 def running_text(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
-    """Plain text without a question: a story, or a few facts in a row. Held-out text is stories only."""
-    tales = stories(rng, held_out)
+    """Plain text without a question: a story, or a few facts in a row. Held-out text is stories only, about subjects that
+    training never sees; they are told by the same grammar."""
+    tales = stories(rng, held_out, new_wordings=False)
     while True:
         if held_out or rng.random() < 0.6:
             yield Sample("text", "", next(tales).answer)
@@ -136,7 +139,7 @@ def encoded(tokenizer: Tokenizer, samples: list[Sample]) -> dict[str, np.ndarray
 def build(folder: Path, stage: Stage, samples: int, vocab_size: int, tokenizer_file: Path | None) -> None:
     """Write the corpus of `stage` into `folder`, with a tokenizer of its own unless `tokenizer_file` names one."""
     folder.mkdir(parents=True, exist_ok=True)
-    held_out = held_out_samples(stage.seed + 1, 40)
+    held_out = held_out_samples(EVALUATION_SEED, EVALUATION_PER_KIND)
     kept_away = {bare(sample.prompt) for sample in held_out if sample.prompt}
     stream = (sample for sample in mixed(stage, stage.seed) if bare(sample.prompt) not in kept_away)
     corpus = [next(stream) for _ in tqdm(range(samples), desc="samples", unit="")]
@@ -150,7 +153,9 @@ def build(folder: Path, stage: Stage, samples: int, vocab_size: int, tokenizer_f
         for at in tqdm(range(0, samples, 10_000), desc="tokens", unit="x10k")
     ]
     tokens, length, prompt = (np.concatenate([part[name] for part in parts]) for name in ("tokens", "length", "prompt"))
-    np.savez(folder / "train.npz", tokens=tokens, length=length, prompt=prompt)
+    unfinished = folder / "unfinished.npz"
+    np.savez(unfinished, tokens=tokens, length=length, prompt=prompt)
+    unfinished.replace(folder / "train.npz")
     total = sum(int(part["length"].sum()) for part in parts)
     print(f"{samples:,} samples, {total:,} tokens, vocabulary {tokenizer.get_vocab_size()}, {len(facts())} facts")
 

@@ -18,21 +18,19 @@ from rich.table import Table
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
-from training.corpus import held_out_samples, mixed, running_text
+from training.corpus import EVALUATION_PER_KIND, EVALUATION_SEED, SOURCES, held_out_samples, running_text
 from training.offtopic import offtopic
 from training.samples import Sample
 from training.scoring import contains_key, has_repetition_loop, is_exact
-from training.stages import stages
 from training.tokenizer import rendered
 
-SEED = 2
 MAX_NEW_TOKENS = 400
 BATCH_TOKENS = 6000
 CARD_BEGIN = "<!-- evaluation: written by `python -m training.evaluate --card` -->"
 CARD_END = "<!-- end of evaluation -->"
 CARD_NOTE = (
     "Greedy, fp32, on the CPU. A fact counts when its key words stand in the answer, an exact task when the whole answer is right. The "
-    "mixed prompts are held-out ones of all kinds, the off-topic ones held-out templates, fillers and singles."
+    "mixed prompts are held-out ones of all kinds, equally many of each, the off-topic ones held-out templates, fillers and singles."
 )
 TARGETS = {
     "facts: unseen phrasings with the key fact": 0.90,
@@ -116,16 +114,18 @@ class Model:
 
 
 def mixed_prompts(count: int) -> list[Sample]:
-    """`count` held-out prompts of all kinds in the first stage's proportions."""
-    return list(islice((sample for sample in mixed(stages()[0], SEED + 7, held_out=True) if sample.prompt), count))
+    """`count` held-out prompts, equally many of every kind that has prompts."""
+    rng = random.Random(EVALUATION_SEED + 7)
+    streams = [source(rng, True) for name, source in SOURCES.items() if name != "text"]
+    return [next(streams[number % len(streams)]) for number in range(count)]
 
 
 def offtopic_prompts(count: int) -> list[Sample]:
-    return list(islice(offtopic(random.Random(SEED + 8), held_out=True), count))
+    return list(islice(offtopic(random.Random(EVALUATION_SEED + 8), held_out=True), count))
 
 
 def held_out_texts(count: int) -> list[str]:
-    return [sample.answer for sample in islice(running_text(random.Random(SEED + 9), held_out=True), count)]
+    return [sample.answer for sample in islice(running_text(random.Random(EVALUATION_SEED + 9), held_out=True), count)]
 
 
 def tally(answers: Iterable[Answer]) -> dict[str, Share]:
@@ -144,7 +144,7 @@ def share(passed: Iterable[bool]) -> Share:
 
 def evaluate(model: Model, per_task: int, show_failures: int) -> tuple[dict[str, Share], dict[str, Share], float]:
     """The four targets' shares by name, the exact tasks' shares by task, and the perplexity of held-out stories."""
-    samples = held_out_samples(SEED, per_task)
+    samples = held_out_samples(EVALUATION_SEED, per_task)
     facts = list(model.answers([s for s in samples if s.kind == "fact"], "facts"))
     exact = list(model.answers([s for s in samples if s.kind.startswith("task:")], "tasks"))
     mix = list(model.answers(mixed_prompts(100), "mixed"))
@@ -154,7 +154,9 @@ def evaluate(model: Model, per_task: int, show_failures: int) -> tuple[dict[str,
     honest = (contains_key(a.sample, a.text) for a in outside)
     results = dict(zip(TARGETS, map(share, (known, right, ended, honest)), strict=True))
     failures = [a for a in facts + outside if not contains_key(a.sample, a.text)]
-    failures += [a for a in exact if not is_exact(a.sample, a.text)] + [a for a in mix if not a.stopped]
+    failures += [a for a in exact if not is_exact(a.sample, a.text)] + [
+        a for a in mix if not a.stopped or has_repetition_loop(a.ids)
+    ]
     for answer in failures[:show_failures]:
         print(json.dumps({"asked": answer.sample.prompt, "wanted": answer.sample.answer, "said": answer.text}))
     return results, tally(exact), model.perplexity(held_out_texts(40))
@@ -192,16 +194,21 @@ def write_card(card: Path, table: Table) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--model", type=Path, default=Path("assets/models/pocket-phi3"), help="Hugging Face folder")
-    parser.add_argument("--per-task", type=int, default=40, help="held-out instances of each exact task")
+    parser.add_argument(
+        "--per-task", type=int, default=EVALUATION_PER_KIND, help="held-out instances of each exact task"
+    )
     parser.add_argument("--show-failures", type=int, default=0, metavar="N", help="print the first N wrong answers")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--card", action="store_true", help="write the table into the model's MODEL_CARD.md")
     args = parser.parse_args()
+    card = args.model / "MODEL_CARD.md"
+    if args.card and not (card.is_file() and CARD_BEGIN in card.read_text(encoding="utf-8")):
+        parser.error(f"{card} is not there, or has no marks for the evaluation")
     results, tasks, perplexity = evaluate(Model(args.model), args.per_task, args.show_failures)
     table = as_table(results, tasks, perplexity)
     Console(width=110).print(table)
     if args.card:
-        write_card(args.model / "MODEL_CARD.md", table)
+        write_card(card, table)
     if args.json:
         shares = {name: [result.right, result.asked] for name, result in (results | tasks).items()}
         args.json.write_text(

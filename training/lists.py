@@ -58,22 +58,33 @@ def list_prompt(rng: random.Random, subject: ListSubject, count: int, counted: b
 
 
 def lists(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
-    """Endless list requests with numbered lists of the wanted length; ``key`` holds the last number."""
-    leads = wordings()["list"]["leads"]
+    """Endless list requests with numbered lists of the wanted length; ``key`` holds the last number.
+
+    Held out, half of them ask in a wording that training never sees, the others for a number of items that it never sees there.
+    """
     while True:
-        subject = rng.choice(list_subjects())
-        counted = rng.random() < 0.75
-        count = rng.randint(3, 8) if counted else DEFAULT_COUNT
         new_wording = held_out and rng.random() < 0.5
-        if (counted and is_reserved(f"{count} {subject.name}")) != (held_out and not new_wording):
-            continue
+        reserved = held_out and not new_wording
+        subject, counted, count = draw_request(rng)
+        while (counted and is_reserved(f"{count} {subject.name}")) != reserved:
+            subject, counted, count = draw_request(rng)
         prompt = list_prompt(rng, subject, count, counted, new_wording)
-        picked = pick_items(rng, subject, count)
-        lines = [f"{number}. {item}" for number, item in enumerate(picked, start=1)]
-        if rng.random() < 0.6:
-            lead = rng.choice(leads).replace("{n}", NUMBER_WORDS[count]).replace("{s}", subject.name)
-            lines.insert(0, lead[0].upper() + lead[1:])
-        yield Sample("list", prompt, "\n".join(lines), (f"{count}. ",))
+        yield Sample("list", prompt, written(rng, subject, count), (f"{count}. ",))
+
+
+def draw_request(rng: random.Random) -> tuple[ListSubject, bool, int]:
+    """A subject, whether the request names a number, and the number of items."""
+    counted = rng.random() < 0.75
+    return rng.choice(list_subjects()), counted, rng.randint(3, 8) if counted else DEFAULT_COUNT
+
+
+def written(rng: random.Random, subject: ListSubject, count: int) -> str:
+    """The list, six times in ten after a sentence that leads to it."""
+    lines = [f"{number}. {item}" for number, item in enumerate(pick_items(rng, subject, count), start=1)]
+    if rng.random() < 0.6:
+        lead = rng.choice(wordings()["list"]["leads"]).replace("{n}", NUMBER_WORDS[count]).replace("{s}", subject.name)
+        lines.insert(0, lead[0].upper() + lead[1:])
+    return "\n".join(lines)
 
 
 def pick_items(rng: random.Random, subject: ListSubject, count: int) -> list[str]:

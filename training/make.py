@@ -46,12 +46,13 @@ def main() -> int:
     )
     parser.add_argument("--toy", action="store_true", help="a tiny model in a minute")
     args, more = parser.parse_known_args()
+    work = args.work or Path("build", "toy" if args.toy else "")
     try:
-        (make_toy if args.toy else make)(args.work, more)
+        (make_toy if args.toy else make)(work, more)
     except subprocess.CalledProcessError as problem:
         print(f"{' '.join(problem.cmd[2:4])} ended with status {problem.returncode}.", file=sys.stderr)
         return 1
-    print(f"The model is in {args.work / 'pocket-phi3'}.")
+    print(f"The model is in {work / 'pocket-phi3'}.")
     return 0
 
 

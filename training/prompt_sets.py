@@ -32,7 +32,8 @@ def write(folder: Path) -> None:
     content = {
         "schema": 1,
         "name": "Exact tasks",
-        "description": "Small tasks with one right answer each, none of them in the bundled model's training.",
+        "description": "Small tasks with one right answer each. The bundled model's training has none of these prompts; of the "
+        "multiplication table and the spelling tasks only the wording is new to it.",
         "tasks": exact_tasks(random.Random(SEED), PER_TASK),
     }
     (folder / "exact_tasks.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -17,12 +17,12 @@ from typing import Any
 
 import yaml
 
-from training.samples import Sample, is_held_out
+from training.samples import Sample, is_held_out, split_rank
 
 DATA = Path(__file__).parent / "stories"
 
 HELD_OUT_TEMPLATE_EVERY = 8
-"""Every eighth request wording is only drawn with ``held_out=True``."""
+"""One in eight request wordings is only drawn with ``held_out=True``."""
 
 HELD_OUT_SUBJECTS = 0.08
 """The share of composed subjects that are only drawn with ``held_out=True``."""
@@ -126,10 +126,10 @@ def plots() -> list[Plot]:
 
 
 def wording(rng: random.Random, templates: list[str], held_out: bool) -> str:
-    """Draw a request wording from the reserved ones or from all others."""
-    reserved = HELD_OUT_TEMPLATE_EVERY - 1
-    kept = [text for i, text in enumerate(templates) if (i % HELD_OUT_TEMPLATE_EVERY == reserved) == held_out]
-    return rng.choice(kept)
+    """Draw a request wording from the reserved ones, every eighth by rank, or from all others."""
+    ranked = sorted(templates, key=split_rank)
+    reserved = len(ranked) // HELD_OUT_TEMPLATE_EVERY
+    return rng.choice(ranked[:reserved] if held_out else ranked[reserved:])
 
 
 def typed(rng: random.Random, prompt: str) -> str:
@@ -302,25 +302,39 @@ def draw_subject(rng: random.Random) -> Subject:
     return subject
 
 
-def stories(rng: random.Random, held_out: bool = False) -> Iterator[Sample]:
-    """Endless story requests with their stories; ``key`` holds words that the story must contain."""
-    requests = wordings()["story"]
+def stories(rng: random.Random, held_out: bool = False, new_wordings: bool = True) -> Iterator[Sample]:
+    """Endless story requests with their stories; ``key`` holds words that the story must contain.
+
+    Held out, half of them ask in a wording that training never sees, the others for a subject that it never sees; without
+    ``new_wordings`` all are of the second kind, so that the stories themselves are new.
+    """
     while True:
         length = rng.choices(("any", "short", "long"), (60, 25, 15))[0]
-        new_wording = held_out and rng.random() < 0.5
-        if rng.random() < 0.07 and (new_wording or not held_out):
-            group = "none" if length == "any" else f"none_{length}"
-            if new_wording and len(requests[group]) < HELD_OUT_TEMPLATE_EVERY:
-                continue
-            plot = rng.choice(plots())
-            yield Sample("story", typed(rng, wording(rng, requests[group], new_wording)), tell(rng, plot, {}, length))
-            continue
+        if held_out and not (new_wordings and rng.random() < 0.5):
+            yield about_something(rng, length, False, reserved=True)
+        elif rng.random() < 0.07:
+            yield about_nothing(rng, length, held_out)
+        else:
+            yield about_something(rng, length, held_out, reserved=False)
+
+
+def about_nothing(rng: random.Random, length: str, new_wording: bool) -> Sample:
+    """A request for a story about anything. Where there are too few wordings to hold one out, any length will do."""
+    group = "none" if length == "any" else f"none_{length}"
+    requests = wordings()["story"]
+    if new_wording and len(requests[group]) < HELD_OUT_TEMPLATE_EVERY:
+        group = "none"
+    return Sample(
+        "story", typed(rng, wording(rng, requests[group], new_wording)), tell(rng, rng.choice(plots()), {}, length)
+    )
+
+
+def about_something(rng: random.Random, length: str, new_wording: bool, reserved: bool) -> Sample:
+    """A request for a story about a subject, one that is kept from training when `reserved`."""
+    subject = draw_subject(rng)
+    while (subject.composed and is_reserved(subject.text)) != reserved:
         subject = draw_subject(rng)
-        reserved = subject.composed and is_reserved(subject.text)
-        if reserved != (held_out and not new_wording):
-            continue
-        template = wording(rng, requests[length], new_wording)
-        prompt = typed(rng, template.replace("{s}", subject.text))
-        assert subject.plot is not None
-        answer = tell(rng, subject.plot, subject.slots, length)
-        yield Sample("story", prompt, answer, subject.keys)
+    template = wording(rng, wordings()["story"][length], new_wording)
+    assert subject.plot is not None
+    answer = tell(rng, subject.plot, subject.slots, length)
+    return Sample("story", typed(rng, template.replace("{s}", subject.text)), answer, subject.keys)

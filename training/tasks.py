@@ -165,7 +165,13 @@ def _held_out_wordings(task: str) -> frozenset[str]:
 def _held_out(task: str, fields: dict[str, Any], wording: str) -> bool:
     if task in CLOSED_TASKS:
         return wording.strip(".?") in _held_out_wordings(task)
-    return is_held_out(f"{task} {sorted(fields.items())}", HELD_OUT_SHARE)
+    return is_held_out(f"{task} {_instance(task, fields)}", HELD_OUT_SHARE)
+
+
+def _instance(task: str, fields: dict[str, Any]) -> list[str]:
+    """The instance however it is written: the two terms of a sum in either order, a list with commas or without."""
+    items = str(fields["x"]).replace(",", " ").split() if "x" in fields else [str(fields["a"]), str(fields["b"])]
+    return sorted(items) if task == "add" else items
 
 
 def task(rng: random.Random, name: str, held_out: bool = False) -> Sample:

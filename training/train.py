@@ -1,7 +1,7 @@
 """`python -m training.train`: trains the bundled model on a corpus of `training.corpus` and writes it as a Hugging Face folder.
 
 Muon on the layers' matrices, AdamW on the rest; the learning rate warms up, stays, and falls to zero over the last
-fifth. A checkpoint every few minutes; the same command resumes from it. Runs on a GPU where there is one.
+quarter. A checkpoint every few minutes; the same command resumes from it. Runs on a GPU where there is one.
 """
 
 import argparse
@@ -136,7 +136,7 @@ def main() -> None:
     )
     parser.add_argument("--checkpoint-s", type=float, default=300.0, help="seconds between checkpoints")
     parser.add_argument("--size", choices=SIZES, default="pocket")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=1900)
     parser.add_argument(
         "--stop-at", type=int, metavar="STEP", help="checkpoint and end here, to go on with another corpus"
     )
