@@ -11,7 +11,13 @@ ASSETS = REPOSITORY / "assets"
 
 
 def data_folder() -> Path:
-    """The data folder: `$PHOTOFINISH_DATA_DIR`, or the platform's own place for an app's data. Made when missing."""
+    """The data folder: `$PHOTOFINISH_DATA_DIR`, or the platform's own place for an app's data. Made when missing.
+
+    Raises OSError with one sentence that says what to do."""
     folder = Path(os.environ.get(VARIABLE) or platformdirs.user_data_dir("photofinish", appauthor=False))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        reason = f"The data folder {folder} cannot be used ({problem.strerror}): set {VARIABLE} to another folder."
+        raise OSError(reason) from problem
     return folder

@@ -14,8 +14,8 @@ from backends.exporting import Exported, existing_export, export_all
 from backends.folders import data_folder
 from backends.job import PreparationStopped
 from backends.lane import Lane
-from backends.manifest import Manifest, file_facts
-from backends.model_files import check_model
+from backends.manifest import Manifest, file_facts, read_manifest
+from backends.model_files import check_model, model_digest
 from backends.models import HUB_ID, Model, ReadyMade, resolve_model
 from backends.progress import Progress, Reporter
 from backends.ready_made import UNKNOWN, check_ready_made, read_precision
@@ -162,6 +162,15 @@ def _ready_made(model: Model, lane: Lane, folder: Path, origin: str, reused: boo
     notes = []
     if lane.precision not in (UNKNOWN, precision) and precision != UNKNOWN:
         notes.append(f"The lane says {lane.precision}, but the export in {folder.name} says {precision}.")
+    recorded = read_manifest(folder)
+    if (
+        recorded is not None
+        and model.folder is not None
+        and recorded.source.get("sha256") != model_digest(model.folder)
+    ):
+        notes.append(
+            f"The export in {folder.name} was made of {recorded.source.get('name')}, not of this {model.name}."
+        )
     made = _manifest(model, lane, folder)
     source = {**made.source, "ready_made": origin}
     return Prepared(folder, replace(made, precision=precision, source=source, notes=tuple(notes)), reused)

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from backends.base import Availability, Backend, GenerationOptions, Key, Loaded, LoadRequest, ModelFormat, Status
+from backends.errors import Unavailable
 from backends.threads import THREADS, thread_count
 from backends.torch_decoding import decode
 
@@ -39,6 +40,8 @@ class TransformersBackend(Backend):
 
         from backends.machine import cpu_name
 
+        if request.device != "CPU":
+            raise Unavailable(f"{self.label} runs on the CPU here, not on {request.device}.")
         torch.set_num_threads(thread_count(request.threads))
         self._model = AutoModelForCausalLM.from_pretrained(
             request.model,

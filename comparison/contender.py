@@ -211,7 +211,7 @@ async def prepare_together(contenders: Sequence[Contender]) -> None:
 
     def show(step: Progress) -> None:
         for contender in contenders:
-            contender.enter(LaneState.PREPARING, f"{step.stage} {step.message}".strip(), step.fraction)
+            contender.enter(LaneState.PREPARING, step.message or step.stage, step.fraction)
 
     def progress(step: Progress) -> None:
         loop.call_soon_threadsafe(show, step)

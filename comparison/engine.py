@@ -9,6 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ class Comparison:
         try:
             self._text = await asyncio.to_thread(self._read_text)
             plans = self._plans(self._text)
+            self._mark_sampling()
             if self.racing:
                 await self._get_ready(plans)
             for round_plans in self._rounds(plans):
@@ -115,6 +117,11 @@ class Comparison:
                 contender.warn(kind, message)
         return RunPlan(index, 0, index, encoded.text, encoded.ids, encoded.tokenize_s, room)
 
+    def _mark_sampling(self) -> None:
+        if self.request.settings.temperature > 0:
+            for contender in self.racing:
+                contender.warn("sampling", "Tokens were sampled: the lanes' answers are not comparable token by token.")
+
     async def _get_ready(self, plans: list[RunPlan]) -> None:
         for format in ModelFormat:
             together = [contender for contender in self.racing if contender.lane.cls.format is format]
@@ -152,9 +159,7 @@ class Comparison:
         order = 0
         for repeat in range(self.request.repeats):
             for plan in plans:
-                yield RunPlan(
-                    plan.prompt, repeat, order, plan.prompt_text, plan.prompt_ids, plan.tokenize_s, plan.max_new_tokens
-                )
+                yield replace(plan, repeat=repeat, order=order)
                 order += 1
 
     async def _round(self, plan: RunPlan) -> None:
@@ -164,13 +169,14 @@ class Comparison:
             lead_ns = LEAD_NS + LEAD_PER_LANE_NS * len(self.racing)
             await self._release(self.racing, plan, time.perf_counter_ns() + lead_ns)
             return
-        for contender in _rotated(self.racing, plan.order):
+        for position, contender in enumerate(_rotated(self.racing, plan.order)):
             await self._make_ready(contender, plan, keep=[contender])
-            await self._release([contender], plan, None)
+            in_turn = replace(plan, order=plan.order * len(self.contenders) + position)
+            await self._release([contender], in_turn, None)
 
     async def _release(self, contenders: list[Contender], plan: RunPlan, go_at_ns: int | None) -> None:
         assert self._text is not None
-        options = self.request.settings.generation(plan.max_new_tokens, self._text.stop_ids)
+        options = self.request.settings.generation(plan.max_new_tokens, self._text.stop_ids, plan.repeat)
         timeout_s = self.request.settings.timeout_s
         runs = [
             self._unless_stopped(contender, contender.run(plan, options, go_at_ns, timeout_s))

@@ -8,7 +8,8 @@ from comparison.worker_events import Imported, ModelLoaded
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """One run of one prompt on one lane. `order` counts the rounds of the whole comparison."""
+    """One run of one prompt on one lane. `order` is its place in the sequence of the whole comparison: in a
+    race all lanes of a round have the same, in solo each run its own."""
 
     prompt: int
     repeat: int

@@ -52,9 +52,11 @@ class Settings:
         if not 0.1 <= self.timeout_s <= 86_400:
             raise BadRequest(f"The timeout must be from 0.1 to 86,400 seconds, not {self.timeout_s:g}.")
 
-    def generation(self, max_new_tokens: int, stop_ids: tuple[int, ...]) -> GenerationOptions:
-        """These settings for one prompt with room for `max_new_tokens`."""
-        return GenerationOptions(max_new_tokens, stop_ids, self.ignore_eos, self.temperature, self.top_p, self.seed)
+    def generation(self, max_new_tokens: int, stop_ids: tuple[int, ...], repeat: int = 0) -> GenerationOptions:
+        """These settings for one prompt with room for `max_new_tokens`. Each repeat has a seed of its own, the same for all lanes."""
+        return GenerationOptions(
+            max_new_tokens, stop_ids, self.ignore_eos, self.temperature, self.top_p, self.seed + repeat
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The `options` of a comparison's JSON."""

@@ -9,6 +9,7 @@ from comparison.contender import Contender
 from comparison.lane_record import LaneRecord, Run
 from comparison.metrics import METRICS, metrics
 from comparison.statistics import summary
+from comparison.text import without_surrogates
 from comparison.timeline import Timeline
 from comparison.version import VERSION
 
@@ -58,7 +59,7 @@ def _lane(comparison: "Comparison", contender: Contender, shares: Sequence[int])
         "shares_device_with": list(shares),
         "status": record.status,
         "error": _error(record),
-        "warnings": [{"kind": kind, "message": message} for kind, message in record.warnings],
+        "warnings": _warnings(record),
         "load_s": loaded.seconds if loaded else None,
         "warmup_s": record.warmup_s,
         "first_compile_s": loaded.first_compile_s if loaded else None,
@@ -76,7 +77,15 @@ def _lane(comparison: "Comparison", contender: Contender, shares: Sequence[int])
 def _error(record: LaneRecord) -> dict[str, str] | None:
     if record.error is None:
         return None
-    return {"kind": record.error.kind, "message": str(record.error), "log_tail": record.error.log_tail}
+    return {"kind": record.error.kind, "message": str(record.error)}
+
+
+def _warnings(record: LaneRecord) -> list[dict[str, str]]:
+    """What was warned of; for a failed lane also the end of its worker's log, of kind "log"."""
+    found = [*record.warnings]
+    if record.error is not None and record.error.log_tail:
+        found.append(("log", record.error.log_tail))
+    return [{"kind": kind, "message": message} for kind, message in found]
 
 
 def _run(comparison: "Comparison", run: Run) -> dict[str, Any]:
@@ -86,7 +95,7 @@ def _run(comparison: "Comparison", run: Run) -> dict[str, Any]:
     return {
         "repeat": plan.repeat,
         "order": plan.order,
-        "prompt": comparison.request.prompts[plan.prompt],
+        "prompt": without_surrogates(comparison.request.prompts[plan.prompt]),
         "prompt_text": plan.prompt_text,
         "prompt_ids": list(plan.prompt_ids),
         "tokenize_s": plan.tokenize_s,

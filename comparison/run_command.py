@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+import tempfile
 from argparse import ArgumentParser, Namespace
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,6 +16,7 @@ from backends.errors import LaneError
 from backends.json_file import write_json
 from backends.lane import parse_lane
 from backends.models import resolve_model
+from comparison.answers import print_answers
 from comparison.engine import Comparison
 from comparison.prompt_file import read_prompts
 from comparison.request import BadRequest, ComparisonRequest, Mode, Settings
@@ -89,14 +91,16 @@ def run(args: Namespace) -> int:
     except (LaneError, OSError) as problem:
         print(problem, file=sys.stderr)
         return UNUSABLE
+    if args.json != "-":
+        console = Console()
+        print_table(result, console)
+        print_answers(result, console)
     if args.json:
         try:
             _write(result, args.json)
         except OSError as problem:
             print(f"The result could not be written to {args.json}: {problem.strerror}.", file=sys.stderr)
             return UNUSABLE
-    if args.json != "-":
-        print_table(result, Console())
     return ALL_FINISHED if all(lane["status"] == "finished" for lane in result["lanes"]) else SOME_FAILED
 
 
@@ -124,8 +128,13 @@ def _check_writable(file: str | None) -> None:
     if not file or file == "-":
         return
     path = Path(file)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise BadRequest(f"--json {file}: there is no such folder to write a file in.")
+    if path.is_dir():
+        raise BadRequest(f"--json {file} is a folder; name a file.")
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as problem:
+        raise BadRequest(f"--json {file}: no file can be written there ({problem.strerror}).") from problem
 
 
 async def _run(request: ComparisonRequest) -> dict[str, Any]:
@@ -137,7 +146,10 @@ async def _run(request: ComparisonRequest) -> dict[str, Any]:
 
 
 def _stop_on_ctrl_c(comparison: Comparison) -> None:
-    """Ctrl-C stops the lanes in good order, and what was measured is still shown and written; a second one ends everything."""
+    """Ctrl-C, or being told to end, stops the lanes in good order, and what was measured is still shown and written.
+
+    A second one ends everything.
+    """
     loop = asyncio.get_running_loop()
     stops: list[Future[None]] = []
 
@@ -146,7 +158,9 @@ def _stop_on_ctrl_c(comparison: Comparison) -> None:
             raise KeyboardInterrupt
         stops.append(asyncio.run_coroutine_threadsafe(comparison.stop(), loop))
 
-    signal.signal(signal.SIGINT, stop)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # SIGHUP: the terminal was closed; not on Windows
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop)
 
 
 def _write(result: dict[str, Any], file: str) -> None:

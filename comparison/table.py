@@ -34,7 +34,7 @@ def print_table(comparison: Mapping[str, Any], console: Console | None = None) -
 def _title(comparison: Mapping[str, Any]) -> Text:
     model = comparison.get("model") or {}
     parts = (comparison.get("id"), model.get("name"), comparison.get("mode"))
-    return Text(_printable(", ".join(str(part) for part in parts if part)))
+    return Text(printable(", ".join(str(part) for part in parts if part)))
 
 
 def _table(lanes: Sequence[tuple[int, Lane]]) -> Table:
@@ -46,7 +46,7 @@ def _table(lanes: Sequence[tuple[int, Lane]]) -> Table:
         cells = [cell(lane) for _, lane in lanes]
         if name in ALWAYS or any(cell != UNDEFINED for cell in cells):
             styles = [STYLES.get(lane["status"], "") if name == "status" else "" for _, lane in lanes]
-            table.add_row(name, *(Text(_printable(text), style) for text, style in zip(cells, styles, strict=True)))
+            table.add_row(name, *(Text(printable(text), style) for text, style in zip(cells, styles, strict=True)))
     return table
 
 
@@ -54,7 +54,7 @@ def _heading(index: int, lane: Lane) -> Text:
     """The lane's number and its canonical form, a part a line."""
     backend, *rest = str(lane["lane"]).split(":", 2)
     parts = [part for text in rest for part in text.replace("@", "\n@").split("\n")]
-    return Text(_printable("\n".join((str(index), backend, *parts))))
+    return Text(printable("\n".join((str(index), backend, *parts))))
 
 
 def _status(lane: Lane) -> str:
@@ -132,15 +132,15 @@ def _notes(lanes: Sequence[tuple[int, Lane]]) -> Iterator[tuple[str, str]]:
     """Sentences to print beneath, each with its style: errors, warnings, and what the marks mean."""
     for index, lane in lanes:
         if error := lane.get("error"):
-            yield _printable(f"{index}: {lane['status']} ({error['kind']}): {error['message']}"), "red"
-        for warning in lane.get("warnings") or []:
-            yield _printable(f"{index}: {warning['kind']}: {warning['message']}"), "yellow"
+            yield printable(f"{index}: {lane['status']} ({error['kind']}): {error['message']}"), "red"
+        for warning in (found for found in lane.get("warnings") or [] if found["kind"] != "log"):
+            yield printable(f"{index}: {warning['kind']}: {warning['message']}"), "yellow"
     if any(lane.get("backend") == "scripted" for _, lane in lanes):
         yield "scripted: tokens and timing come from a script, not from a model.", ""
     if any(lane.get("shares_device_with") for _, lane in lanes):
         yield "Lanes that share a device slow one another down; solo mode runs them one after the other.", ""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Messages come from runtimes, and may hold what would steer a terminal."""
     return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)

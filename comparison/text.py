@@ -68,7 +68,7 @@ class PromptText:
         began = time.perf_counter()
         if not prompt.strip():
             raise PromptRefused("The prompt is empty. Type something for the model to answer.")
-        typed, typed_system = _without_surrogates(prompt), _without_surrogates(system)
+        typed, typed_system = without_surrogates(prompt), without_surrogates(system)
         rendered = self._rendered(typed, typed_system)
         ids = self._encoder.encode(rendered, f"{typed_system}\n{typed}", add_special_tokens=not self.has_chat_template)
         if not ids:
@@ -121,6 +121,6 @@ class PromptText:
         return Rendered(text, ((0, len(text)),))
 
 
-def _without_surrogates(text: str) -> str:
+def without_surrogates(text: str) -> str:
     """`text` with lone surrogates, which no tokenizer takes, as U+FFFD; a pair of them becomes its character."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

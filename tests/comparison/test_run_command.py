@@ -49,9 +49,13 @@ def test_a_failed_lane_exits_with_1_and_the_others_results_are_there(command: li
     done = finished(command, "--lane", GOOD, "--lane", bad, "--prompt", "Hello", "--json", str(tmp_path / "r.json"))
     assert done.returncode == 1
     assert "told to fail" in done.stdout
+    assert "Traceback" not in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     lanes = json.loads((tmp_path / "r.json").read_text())["lanes"]
     assert [lane["status"] for lane in lanes] == ["finished", "failed"]
+    assert set(lanes[1]["error"]) == {"kind", "message"}
+    (log,) = [warning["message"] for warning in lanes[1]["warnings"] if warning["kind"] == "log"]
+    assert "ValueError: told to fail" in log
 
 
 @pytest.mark.parametrize(
@@ -95,7 +99,10 @@ def test_prompts_come_from_a_set_by_name_from_json_and_from_lines(command: list[
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent as SIGINT")
-def test_ctrl_c_stops_the_lanes_and_still_writes_what_was_measured(command: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_it_stops_the_lanes_and_still_writes_what_was_measured(
+    command: list[str], tmp_path: Path, number: signal.Signals
+) -> None:
     arguments = ["--lane", "scripted@rate=50@tokens=5000", "--prompt", "x", "--json", str(tmp_path / "r.json")]
     with subprocess.Popen([*command, *arguments], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -103,7 +110,7 @@ def test_ctrl_c_stops_the_lanes_and_still_writes_what_was_measured(command: list
             if "streaming" in line:
                 break
         time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(20) == 1
     lane = json.loads((tmp_path / "r.json").read_text())["lanes"][0]
     assert lane["status"] == "cancelled"
@@ -125,3 +132,32 @@ def test_a_killed_parent_leaves_no_worker_even_in_a_long_native_call(command: li
         process.wait(10)
     _, alive = psutil.wait_procs(workers, timeout=5)
     assert alive == []
+
+
+def test_sampled_runs_are_marked_and_each_repeat_draws_anew(command: list[str]) -> None:
+    sampling = ("--temperature", "1", "--seed", "3", "--repeats", "2", "--max-new-tokens", "24", "--ignore-eos")
+    done = finished(command, "--lane", "transformers", "--prompt", "Tell a story", *sampling, "--json", "-")
+    (lane,) = json.loads(done.stdout)["lanes"]
+    assert [warning["kind"] for warning in lane["warnings"]] == ["sampling"]
+    assert lane["runs"][0]["token_ids"] != lane["runs"][1]["token_ids"]
+
+
+def test_the_answer_is_shown(command: list[str]) -> None:
+    done = finished(command, "--lane", "transformers", "--prompt", "What is an NPU?", "--max-new-tokens", "8")
+    assert "An NPU" in done.stdout
+
+
+def test_a_device_that_the_backend_does_not_have_is_refused(command: list[str]) -> None:
+    done = finished(command, "--lane", "transformers:fp32:GPU", "--prompt", "x", "--json", "-")
+    (lane,) = json.loads(done.stdout)["lanes"]
+    assert (lane["status"], lane["error"]["kind"]) == ("unavailable", "unavailable")
+
+
+def test_an_unusable_data_folder_is_one_sentence(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    environment = os.environ | {"PHOTOFINISH_DATA_DIR": str(tmp_path / "file" / "x")}
+    arguments = [*command, "--lane", GOOD, "--prompt", "x"]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=REPOSITORY, timeout=60, env=environment)
+    assert done.returncode == 2
+    assert "PHOTOFINISH_DATA_DIR" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
