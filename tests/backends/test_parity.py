@@ -18,13 +18,13 @@ EXACT_LANES = (
     "onnxruntime-genai:fp32:CPU",
 )
 MEAN_LOG_PROBABILITY_BOUNDS = {
-    "transformers:bf16:CPU": 0.05,
-    "openvino-optimum:fp16:CPU": 0.05,
-    "openvino-optimum:int8:CPU": 0.05,
-    "openvino-optimum:int4:CPU": 0.5,
-    "onnxruntime-genai:fp16:CPU": 0.02,
-    "onnxruntime-genai:int8:CPU": 0.05,
-    "onnxruntime-genai:int4:CPU": 0.5,
+    "transformers:bf16:CPU": 0.02,
+    "openvino-optimum:fp16:CPU": 0.02,
+    "openvino-optimum:int8:CPU": 0.04,
+    "openvino-optimum:int4:CPU": 0.25,
+    "onnxruntime-genai:fp16:CPU": 0.005,
+    "onnxruntime-genai:int8:CPU": 0.04,
+    "onnxruntime-genai:int4:CPU": 0.25,
 }
 """The mean of |difference| over the reference's own tokens, in nats."""
 
